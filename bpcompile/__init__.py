@@ -1,0 +1,1 @@
+"""bpcompile: symbolic networks compiled to dependency-free C, with every gradient derived from one rule."""

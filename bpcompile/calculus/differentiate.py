@@ -1,0 +1,448 @@
+"""The one rule.
+
+For ``y[I] = R_r f(..., u[g(I, r)], ...)`` every access ``u[g]`` contributes
+
+    u_bar[g(I, r)]  +=  y_bar[I] * (df / du[g])        for all I and r
+
+where ``df/du[g]`` is the scalar derivative of the body with that access taken for a real symbol. Nothing else here knows
+what a layer is. Contributions are gathered (``gather``), added up, simplified and recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bpcompile.calculus.algebra import ZERO, add, is_number, mul, select
+from bpcompile.calculus.derivatives import ROWS
+from bpcompile.calculus.forward import LOSS, Forward
+from bpcompile.calculus.gather import gather, summed
+from bpcompile.calculus.normal import normalize_statement
+from bpcompile.calculus.record import Collected, Contribution, Record
+from bpcompile.calculus.simplify import matched, simplify
+from bpcompile.calculus.stable import Softmax
+from bpcompile.program.affine import interval
+from bpcompile.program.guards import simplify_guards
+from bpcompile.program.nodes import (
+    Axis,
+    Expr,
+    axes_of,
+    axis,
+    children_first,
+    const,
+    load,
+    loads,
+    node,
+    substitute,
+)
+from bpcompile.program.statements import Origin, Statement, Tensor
+
+
+@dataclass(frozen=True)
+class Differentiated:
+    """Forward and backward statements, in no order yet, and all tensors."""
+
+    tensors: Mapping[str, Tensor]
+    forward: tuple[Statement, ...]
+    backward: tuple[Statement, ...]
+
+
+def adjoint_name(tensor: str) -> str:
+    """The name of the adjoint of a tensor: ``hidden.z`` has ``hidden.z.bar``."""
+    return f"{tensor}.bar"
+
+
+def differentiate(
+    forward: Forward,
+    wrt: Sequence[str],
+    names: Mapping[str, Sequence[str]],
+    softmaxes: Sequence[Softmax],
+    record: Record,
+) -> Differentiated:
+    """Adjoints of ``wrt`` by the one rule, from the scalar tensor ``loss`` backwards.
+
+    Parameters
+    ----------
+    forward : Forward
+        Statements in normal form.
+    wrt : sequence of str
+        Tensors whose gradients are wanted: they become tensors of role ``gradient``.
+    names : mapping of str to sequence of str
+        The users' index names of parameters and inputs, for naming the axes of their gradients.
+    softmaxes : sequence of Softmax
+        Quotients that may become tensors of the forward pass.
+    record : Record
+        Receives every contribution and every collected adjoint.
+    """
+    state = _Backward(forward, names, record, softmaxes)
+    state.prepare(wrt)
+    for tensor in state.order:
+        state.collect(tensor, wanted=tensor in wrt)
+    for tensor in wrt:
+        if tensor not in state.done:
+            state.define_zero(tensor)
+    return Differentiated(state.tensors, tuple(state.forward), tuple(state.backward))
+
+
+def scalar_adjoints(body: Expr, seed: Expr, wanted: Iterable[Expr]) -> dict[Expr, Expr]:
+    """``seed * d body / d access`` for each wanted access, by the rows of `derivatives.ROWS`.
+
+    An exponential that is a factor of its user ``y`` has ``dy/du = y``: the value is reused, and no product over- or
+    underflows on the way.
+    """
+    order = children_first(body)
+    reaches = set(wanted)
+    for e in order:
+        if e.op != "stop" and e not in reaches and any(a in reaches for a in e.args) and e.op != "load":
+            reaches.add(e)
+    bar: dict[Expr, Expr] = {body: seed}
+    for y in reversed(order):
+        g = bar.get(y)
+        if g is None or y not in reaches or y.op == "load" or is_number(g, 0):
+            continue
+        for argument, contribution in zip(y.args, ROWS[y.op](g, y, y.args), strict=True):
+            if contribution is None or argument not in reaches:
+                continue
+            if argument.op == "exp" and _is_factor(argument, y):
+                u = argument.args[0]
+                bar[u] = add(bar[u], mul(g, y)) if u in bar else mul(g, y)
+            else:
+                bar[argument] = add(bar[argument], contribution) if argument in bar else contribution
+    return {access: bar.get(access, ZERO) for access in wanted}
+
+
+def _is_factor(e: Expr, y: Expr) -> bool:
+    """True if ``y`` is ``e * other`` or ``e / other``."""
+    return y.args[0] is not y.args[-1] and (y.op == "mul" or (y.op == "div" and e is y.args[0]))
+
+
+@dataclass
+class _Backward:
+    """The state of one differentiation: what is known, what is made."""
+
+    source: Forward
+    names: Mapping[str, Sequence[str]]
+    record: Record
+    softmaxes: Sequence[Softmax]
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    forward: list[Statement] = field(default_factory=list)
+    backward: list[Statement] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
+    readers: dict[str, list[Statement]] = field(default_factory=dict)
+    aliases: dict[str, tuple[tuple[Axis, ...], Expr]] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
+    promised: set[str] = field(default_factory=set)
+    """Tensors whose adjoint is read: in a recurrence before it is defined. It must become a tensor."""
+
+    def prepare(self, wrt: Sequence[str]) -> None:
+        """Find the tensors between ``wrt`` and the loss, and their readers; order them from the loss backwards."""
+        self.tensors = dict(self.source.tensors)
+        self.forward = list(self.source.statements)
+        writers: dict[str, Statement] = {s.target: s for s in self.forward}
+        moving = self._reached_from(wrt)
+        needed = _needed_for_loss(writers)
+        self.active = [t for t in (*wrt, *writers) if t in moving and t in needed]
+        live = set(self.active)
+        for s in self.forward:
+            if s.target not in live or s.reduce in ("argmax", "argmin") or s.target.endswith(".next"):
+                continue
+            for tensor in dict.fromkeys(e.value[0] for e in _differentiable_loads(s.body)):
+                if tensor in live:
+                    self.readers.setdefault(tensor, []).append(s)
+        self.order = _consumers_first(self.active, self.readers)
+        self.quotients = [
+            (s.axes, s.body.args[0], s.body.args[1], s.target)
+            for s in self.forward
+            if s.plain and not s.reduce and s.body.op == "div" and s.body.args[1].op == "load"
+        ]
+
+    def _reached_from(self, wrt: Sequence[str]) -> set[str]:
+        moving = set(wrt)
+        changed = True
+        while changed:
+            changed = False
+            for s in self.forward:
+                if s.target not in moving and s.reduce not in ("argmax", "argmin"):
+                    kind = self.tensors[s.target].kind
+                    if kind == "real" and any(e.value[0] in moving for e in _differentiable_loads(s.body)):
+                        moving.add(s.target)
+                        changed = True
+        return moving
+
+    # --- one adjoint ------------------------------------------------------------------------------------------------------
+
+    def collect(self, tensor: str, wanted: bool) -> None:
+        """Define the adjoint of one tensor from the contributions of all its readers."""
+        self.done.add(tensor)
+        adjoint = adjoint_name(tensor)
+        if tensor == LOSS:
+            self._finish(tensor, adjoint, (), const(1.0), [], wanted)
+            return
+        places: tuple[Axis, ...] | None = None
+        total: Expr | None = None
+        scatters: list[Statement] = []
+        for s in self.readers.get(tensor, []):
+            accesses = [e for e in _differentiable_loads(s.body) if e.value[0] == tensor]
+            seed = self._seed(s)
+            if is_number(seed, 0):
+                continue
+            values = self._of_forward(s, scalar_adjoints(s.body, seed, accesses))
+            for access in accesses:
+                if places is None:
+                    places = self._places(tensor, access)
+                value = simplify(values[access], self._quotient)
+                if is_number(value, 0):
+                    continue
+                gathered = self._contribution(tensor, s, access, value, places)
+                if isinstance(gathered, Statement):
+                    scatters += normalize_statement(gathered)
+                else:
+                    total = gathered if total is None else add(total, gathered)
+        if places is None:
+            if wanted or tensor in self.promised:
+                self.define_zero(tensor, wanted)
+            return
+        self._finish(tensor, adjoint, places, total, scatters, wanted)
+
+    def _seed(self, s: Statement) -> Expr:
+        """``y_bar[I]``; for a maximum, only where the reduced indices are those of the first maximum."""
+        left = tuple(axis(a) for a in s.axes)
+        alias = self.aliases.get(s.target)
+        if alias is not None:
+            axes, value = alias
+            value = substitute(value, {axis(a): i for a, i in zip(axes, left, strict=True)})
+        elif s.target in self.done and adjoint_name(s.target) not in self.tensors:
+            return ZERO
+        else:
+            self.promised.add(s.target)
+            value = load(adjoint_name(s.target), left)
+        if s.reduce in ("max", "min"):
+            return select(node("eq", (_position(s.over), self._argument(s))), value, ZERO)
+        return value
+
+    def _argument(self, s: Statement) -> Expr:
+        """A load of the recorded place of a maximum, defined in the forward pass at the first request."""
+        name = f"{s.target}.arg{s.reduce}"
+        left = tuple(axis(a) for a in s.axes)
+        if name not in self.tensors:
+            self.tensors[name] = Tensor(name, tuple(a.extent for a in s.axes), kind="int", label=f"arg{s.reduce}")
+            place = self.forward.index(s)
+            self.forward.insert(place + 1, replace(s, target=name, reduce=f"arg{s.reduce}"))
+        return load(name, left, "int")
+
+    def _of_forward(self, s: Statement, values: dict[Expr, Expr]) -> dict[Expr, Expr]:
+        """Derivatives that contain the statement's own value read it: sigmoid' = a (1 - a)."""
+        if s.reduce or s.body.op in ("load", "const"):
+            return values
+        own = load(s.target, (axis(a) for a in s.axes), s.body.kind)
+        result = {access: substitute(v, {s.body: own}) for access, v in values.items()}
+        for access, v in result.items():
+            if v is not values[access]:
+                self.record.rewritten("value of the forward pass", s.target, values[access], v)
+        return result
+
+    def _contribution(
+        self, tensor: str, s: Statement, access: Expr, value: Expr, places: tuple[Axis, ...]
+    ) -> Expr | Statement:
+        """One contribution, gathered over ``places`` where that is possible, else as a scatter."""
+        domain = (*s.axes, *s.over)
+        origin = replace(s.origin, phase="backward")
+        scatter = Statement(adjoint_name(tensor), access.args, domain, value, accumulate=True, origin=origin)
+        gathered = gather(value, access.args, domain, places)
+        derivative = scalar_adjoints(s.body, const(1), [access])[access]
+        expression = None if gathered is None else gathered.expression
+        solved = () if gathered is None else gathered.solved
+        self.record.steps.append(Contribution(tensor, s, access, derivative, scatter, expression, solved))
+        return self._kept_inside(_summed_first(scatter)) if gathered is None else gathered.expression
+
+    def _kept_inside(self, s: Statement) -> Statement:
+        """A scatter whose value is selected off must not leave its tensor: those subscripts become 0."""
+        shape = self.tensors[s.target.removesuffix(".bar")].shape
+        if s.body.op != "where" or not (is_number(s.body.args[1], 0) or is_number(s.body.args[2], 0)):
+            return s
+        condition, taken = s.body.args[0], is_number(s.body.args[2], 0)
+        kept = []
+        for i, extent in zip(s.subscripts, shape, strict=True):
+            low, high = interval(i)
+            if i.op == "axis" or (low >= 0 and (extent is None or high < extent)):
+                kept.append(i)
+            else:
+                kept.append(select(condition, i, ZERO) if taken else select(condition, ZERO, i))
+        return replace(s, subscripts=tuple(kept))
+
+    def _finish(
+        self,
+        tensor: str,
+        adjoint: str,
+        places: tuple[Axis, ...],
+        total: Expr | None,
+        scatters: list[Statement],
+        wanted: bool,
+    ) -> None:
+        """Simplify, record and define; an adjoint that is a copy or a constant becomes an alias instead."""
+        simplified = None if total is None else simplify_guards(simplify(total, self._quotient))
+        self.record.steps.append(Collected(tensor, adjoint, tuple(axis(a) for a in places), total, simplified))
+        fixed = wanted or bool(scatters) or tensor in self.promised
+        if simplified is not None and not fixed and _is_cheap(simplified):
+            self.aliases[tensor] = (places, simplified)
+            return
+        self._declare(tensor, adjoint, wanted)
+        origin = replace(self._origin(tensor), phase="backward")
+        if simplified is not None:
+            left = tuple(axis(a) for a in places)
+            whole = Statement(adjoint, left, places, simplified, origin=origin)
+            parts = normalize_statement(whole)
+            if not fixed and len(parts) > 1 and _is_cheap(parts[-1].body, most_loads=2):
+                self.aliases[tensor] = (places, parts[-1].body)
+                self.tensors.pop(adjoint)
+                parts = parts[:-1]
+            for p in parts:
+                self.tensors.setdefault(p.target, Tensor(p.target, tuple(a.extent for a in p.axes), label=p.target))
+            self.backward += parts
+        for p in scatters:
+            self.tensors.setdefault(p.target, Tensor(p.target, tuple(a.extent for a in p.axes), label=p.target))
+        self.backward += scatters
+
+    def _declare(self, tensor: str, adjoint: str, wanted: bool) -> None:
+        t = self.tensors[tensor]
+        self.tensors[adjoint] = Tensor(
+            adjoint, t.shape, "gradient" if wanted else "temporary", label=f"{t.label}.bar", of=tensor if wanted else ""
+        )
+
+    def define_zero(self, tensor: str, wanted: bool = True) -> None:
+        """The gradient of a tensor that the loss does not depend on."""
+        adjoint = adjoint_name(tensor)
+        self.done.add(tensor)
+        self._declare(tensor, adjoint, wanted)
+        places = self._named_places(tensor)
+        left = tuple(axis(a) for a in places)
+        origin = replace(self._origin(tensor), phase="backward")
+        self.backward.append(Statement(adjoint, left, places, const(0.0), origin=origin))
+
+    # --- names ------------------------------------------------------------------------------------------------------------
+
+    def _origin(self, tensor: str) -> Origin:
+        for s in (*self.readers.get(tensor, []), *self.forward):
+            return s.origin
+        raise AssertionError("a network has statements")
+
+    def _places(self, tensor: str, access: Expr) -> tuple[Axis, ...]:
+        """Axes for a tensor's adjoint: the reader's own where its subscripts are plain, else the tensor's."""
+        shape = self.tensors[tensor].shape
+        bare = [i.value if i.op == "axis" else None for i in access.args]
+        if None not in bare and len(set(bare)) == len(bare):
+            axes = tuple(a for a in bare if a is not None)
+            if all(a.extent == e for a, e in zip(axes, shape, strict=True)):
+                return axes
+        return self._named_places(tensor)
+
+    def _named_places(self, tensor: str) -> tuple[Axis, ...]:
+        shape = self.tensors[tensor].shape
+        for s in self.forward:
+            if s.target == tensor and s.plain:
+                return s.axes
+        given = list(self.names.get(tensor, ()))
+        if len(given) != len(shape) or len(set(given)) != len(given):
+            given = ["n" if e is None else f"i{k}" for k, e in enumerate(shape)]
+        return tuple(Axis(name, e) for name, e in zip(given, shape, strict=True))
+
+    def _quotient(self, numerator: Expr, divisor: Expr) -> Expr | None:
+        """A load of the tensor that holds ``numerator / divisor``."""
+        if divisor.op != "load":
+            return None
+        for axes, above, below, target in self.quotients:
+            at = matched(node("div", (above, below)), node("div", (numerator, divisor)), axes)
+            if at is not None and len(at) == len(axes):
+                return load(target, (at[a] for a in axes))
+        for soft in self.softmaxes:
+            at = matched(node("div", (soft.numerator, soft.total)), node("div", (numerator, divisor)), soft.axes)
+            if at is not None and len(at) == len(soft.axes):
+                self._define_softmax(soft)
+                return load(soft.name, (at[a] for a in soft.axes))
+        return None
+
+    def _define_softmax(self, soft: Softmax) -> None:
+        if soft.name in self.tensors:
+            return
+        self.tensors[soft.name] = Tensor(soft.name, tuple(a.extent for a in soft.axes), label="softmax")
+        total = soft.total.value[0]
+        place = next(k for k, s in enumerate(self.forward) if s.target == total)
+        body = node("div", (soft.numerator, soft.total))
+        left = tuple(axis(a) for a in soft.axes)
+        self.forward.insert(place + 1, Statement(soft.name, left, soft.axes, body, origin=self.forward[place].origin))
+        self.quotients.append((soft.axes, soft.numerator, soft.total, soft.name))
+
+
+def _differentiable_loads(body: Expr) -> list[Expr]:
+    """The real accesses that the value depends on smoothly: not those in subscripts or under a stop_gradient."""
+    found: dict[Expr, None] = {}
+    stack = [body]
+    seen: set[Expr] = set()
+    while stack:
+        e = stack.pop()
+        if e in seen or e.op == "stop":
+            continue
+        seen.add(e)
+        if e.op == "load":
+            if e.kind == "real":
+                found.setdefault(e)
+            continue
+        stack.extend(reversed(e.args[1:] if e.op == "where" else e.args))
+    return list(found)
+
+
+def _needed_for_loss(writers: Mapping[str, Statement]) -> set[str]:
+    needed = {LOSS}
+    stack = [LOSS]
+    while stack:
+        s = writers.get(stack.pop())
+        for e in loads(s.body) if s is not None else ():
+            if e.value[0] not in needed:
+                needed.add(e.value[0])
+                stack.append(e.value[0])
+    return needed
+
+
+def _consumers_first(active: Sequence[str], readers: Mapping[str, list[Statement]]) -> list[str]:
+    """Tensors so that the targets of a tensor's readers come before it, as far as recurrences allow."""
+    live = set(active)
+    order: list[str] = []
+    seen: set[str] = set()
+    for root in active:
+        stack: list[tuple[str, bool]] = [(root, False)]
+        while stack:
+            tensor, finished = stack.pop()
+            if finished:
+                order.append(tensor)
+            elif tensor not in seen:
+                seen.add(tensor)
+                stack.append((tensor, True))
+                after = [s.target for s in readers.get(tensor, []) if s.target in live]
+                stack.extend((t, False) for t in reversed(after))
+    return order
+
+
+def _position(over: Sequence[Axis]) -> Expr:
+    """The row-major position within the reduced axes."""
+    total: Expr = axis(over[0])
+    for a in over[1:]:
+        total = node("add", (node("mul", (total, const(a.extent or 0))), axis(a)))
+    return total
+
+
+def _summed_first(s: Statement) -> Statement:
+    """A scatter whose axes are those of its subscripts: what else varies is summed before."""
+    kept = tuple(a for a in s.axes if any(a in axes_of(i) for i in s.subscripts))
+    return replace(s, axes=kept, body=summed(s.body, tuple(a for a in s.axes if a not in kept)))
+
+
+_CHEAP = frozenset({"load", "const", "axis", "size", "add", "sub", "mul", "div", "neg"})
+
+
+def _is_cheap(e: Expr, most_loads: int = 1) -> bool:
+    """True for copies, constants and simple multiples: what is computed again rather than stored."""
+    nodes = children_first(e)
+    return all(x.op in _CHEAP for x in nodes) and sum(x.op == "load" for x in nodes) <= most_loads and len(nodes) < 10
+
+
+__all__ = ["Differentiated", "adjoint_name", "differentiate", "scalar_adjoints"]

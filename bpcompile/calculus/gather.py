@@ -1,0 +1,294 @@
+"""From scatter to gather: solving the subscripts of a contribution for the axes of its source.
+
+The one rule gives ``u_bar[g(D)] += c(D)`` for all values of the source's axes D. For an element J of u this is the sum of
+``c(D)`` over the D with ``g(D) = J``. Each equation ``g_k(D) = J_k`` is solved for one axis of D:
+
+- ``a = J`` replaces the axis; a constant is compared;
+- ``c*a + rest = J`` gives ``a = (J - rest) / c``, guarded by divisibility and by the bounds of ``a``; of several axes
+  the one with the largest extent is solved, so that the sum that remains is the shortest;
+- ``f // c = J`` is ``f = c*J + q`` for a new axis ``q < c``; ``f % c = J`` is ``f = c*q + J``;
+- a subscript that depends on data is compared: a Kronecker delta, taken only where the sum that remains is not larger
+  than the scatter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bpcompile.calculus.algebra import ZERO, mul, select
+from bpcompile.calculus.freeze import batch_first, conjunction
+from bpcompile.program.affine import Affine, affine, from_affine, interval, simplify_integer
+from bpcompile.program.guards import pinned, simplify_guards
+from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, const, node, rebuild, reduce, substitute
+
+ASSUMED_BATCH: Final = 32
+"""The batch size that costs are compared at."""
+
+
+@dataclass
+class _System:
+    """Equations between subscripts and places, being solved for ``unknown`` axes."""
+
+    unknown: list[Axis]
+    equations: list[tuple[Expr, Expr]]
+    solved: dict[Axis, Expr] = field(default_factory=dict)
+    guards: list[Expr] = field(default_factory=list)
+    exact: list[Expr] = field(default_factory=list)
+    """Divisions that leave no remainder where the guards hold."""
+    compared: bool = False
+    made: int = 0
+
+    def put(self, a: Axis, value: Expr) -> None:
+        """Replace an unknown axis everywhere."""
+        swap = {axis(a): value}
+        self.unknown.remove(a)
+        self.solved = {k: _integers(substitute(v, swap)) for k, v in self.solved.items()}
+        self.solved[a] = value
+        self.guards = [_integers(substitute(g, swap)) for g in self.guards]
+        self.exact = [_integers(substitute(e, swap)) for e in self.exact]
+        self.equations = [(_integers(substitute(e, swap)), _integers(substitute(r, swap))) for e, r in self.equations]
+        if value.op != "axis" or value.value.extent != a.extent:
+            self.guard_bounds(value, a.extent)
+
+    def guard_bounds(self, value: Expr, extent: int | None) -> None:
+        """Require ``0 <= value < extent`` where that is not certain."""
+        low, high = interval(value)
+        if low < 0:
+            self.guards.append(node("le", (const(0), value)))
+        if extent is not None and high >= extent:
+            self.guards.append(node("lt", (value, const(extent))))
+
+    def new_axis(self, extent: int) -> Axis:
+        """A new unknown axis."""
+        self.made += 1
+        a = Axis(f"q{self.made}'", extent)
+        self.unknown.append(a)
+        return a
+
+
+def _without_exact_divisions(e: Expr, exact: set[Expr]) -> Expr | None:
+    """``c * (f // c)`` is ``f`` where the division is exact."""
+    if e.kind != "int" or e.op not in ("add", "sub", "mul"):
+        return None
+    form = affine(e)
+    for term, factor in form.terms:
+        if term in exact and factor % term.args[1].value == 0:
+            whole = node("mul", (const(factor // term.args[1].value), term.args[0]))
+            return simplify_integer(node("add", (from_affine(form.without(term)), whole)))
+    return None
+
+
+def _integers(e: Expr) -> Expr:
+    """Simplify the integer parts of an expression (a subscript, a guard or a body)."""
+    if e.kind == "int":
+        return simplify_integer(e)
+    return rebuild(e, lambda x: simplify_integer(x) if x.kind == "int" else None)
+
+
+def _extent(a: Axis) -> float:
+    return float("inf") if a.extent is None else a.extent
+
+
+def _solve_one(system: _System, left: Expr, right: Expr) -> bool:
+    """Solve ``left = right`` for one unknown; False if that is not possible."""
+    unknown = [axis(a) for a in system.unknown]
+    if left.op == "axis" and left.value in system.unknown:
+        system.put(left.value, right)
+        return True
+    if not any(a in unknown for a in map(axis, axes_of(left))):
+        if left is not right and not (right.op == "axis" and right.value.extent == 1 and left is ZERO):
+            system.guards.append(node("eq", (right, left)))
+            system.compared = system.compared or any(e.op == "load" for e in children_first(left))
+        return True
+    if any(e.op == "load" for e in children_first(left)):
+        system.guards.append(node("eq", (right, left)))
+        system.compared = True
+        return True
+    form = affine(left)
+    candidates = [(t, c) for t, c in form.terms if any(axis(a) in unknown for a in axes_of(t))]
+    bare = [(t, c) for t, c in candidates if t in unknown]
+    if len(bare) == len(candidates) and _solve_digits(system, form, right):
+        return True
+    term, factor = max(bare, key=lambda tc: _extent(tc[0].value)) if bare else candidates[0]
+    rest = form.without(term)
+    target = _affine_difference(right, rest, 1 if factor > 0 else -1)
+    if abs(factor) != 1:
+        divisor = const(abs(factor))
+        remainder = simplify_integer(node("mod", (target, divisor)))
+        if remainder is not ZERO:
+            system.guards.append(node("eq", (remainder, ZERO)))
+            system.exact.append(node("floordiv", (target, divisor)))
+        target = simplify_integer(node("floordiv", (target, divisor)))
+    if term.op == "axis":
+        system.put(term.value, target)
+        return True
+    if term.op not in ("floordiv", "mod") or term.args[1].op != "const":
+        return False
+    return _solve_division(system, term, target)
+
+
+def _affine_difference(right: Expr, rest: Affine, sign: int) -> Expr:
+    """``sign * (right - rest)``."""
+    difference = node("sub", (right, from_affine(rest)))
+    return simplify_integer(difference if sign > 0 else node("neg", (difference,)))
+
+
+def _solve_division(system: _System, term: Expr, target: Expr) -> bool:
+    """``f // c = target`` or ``f % c = target``, by a new axis."""
+    inner, divisor = term.args[0], int(term.args[1].value)
+    low, high = interval(inner)
+    if term.op == "floordiv":
+        q = system.new_axis(divisor)
+        place = node("add", (node("mul", (const(divisor), target)), axis(q)))
+    else:
+        if low < 0 or high == float("inf"):
+            return False
+        q = system.new_axis(int(high) // divisor + 1)
+        system.guard_bounds(target, divisor)
+        place = node("add", (node("mul", (const(divisor), axis(q))), target))
+    system.equations.insert(0, (inner, simplify_integer(place)))
+    return True
+
+
+def _solve_digits(system: _System, form: Affine, right: Expr) -> bool:
+    """``c*a + b = J`` where ``b`` runs below ``c``: ``a = J // c`` and ``b = J % c``, with nothing left to sum."""
+    unknown = {axis(a): a for a in system.unknown}
+    free = [(t, c) for t, c in form.terms if t in unknown]
+    if len(free) != 2 or sorted(c for _, c in free)[0] != 1:
+        return False
+    (low, _), (high, factor) = sorted(free, key=lambda tc: tc[1])
+    if _extent(unknown[low]) > factor:
+        return False
+    place = _affine_difference(right, form.without(low).without(high), 1)
+    high_place = simplify_integer(node("floordiv", (place, const(factor))))
+    low_place = simplify_integer(node("mod", (place, const(factor))))
+    system.put(unknown[high], high_place)
+    system.put(unknown[low], low_place)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A contribution as an expression over the places, with how its axes were solved."""
+
+    expression: Expr
+    solved: tuple[tuple[Expr, Expr], ...]
+
+
+def gather(body: Expr, subscripts: Sequence[Expr], domain: Sequence[Axis], places: Sequence[Axis]) -> Gathered | None:
+    """The sum of ``body`` over the part of ``domain`` where ``subscripts`` equal ``places``.
+
+    Parameters
+    ----------
+    body : Expr
+        The contribution, over the axes of ``domain``.
+    subscripts : sequence of Expr
+        Where the contribution goes.
+    domain : sequence of Axis
+        All axes of the contribution.
+    places : sequence of Axis
+        The axes of the tensor that receives it.
+
+    Returns
+    -------
+    Gathered or None
+        An expression over ``places`` (with a sum over what remains of the domain); None where a scatter is the better
+        or the only way.
+    """
+    apart = {a: Axis(f"{a.name}'", a.extent) for a in domain}
+    swap = {axis(a): axis(b) for a, b in apart.items()}
+    equations = [(substitute(s, swap), axis(p)) for s, p in zip(subscripts, places, strict=True)]
+    equations.sort(key=lambda e: e[0].op != "axis")
+    system = _System(list(apart.values()), equations)
+    while system.equations:
+        left, right = system.equations.pop(0)
+        if not _solve_one(system, left, right):
+            return None
+    if system.compared and not _delta_pays(system, domain, places):
+        return None
+    names = _readable(system.unknown, places)
+    back = {axis(a): axis(b) for a, b in names.items()}
+    values = {axis(a): _integers(substitute(v, back)) for a, v in system.solved.items()}
+    inside = _integers(substitute(substitute(body, swap), {**back, **values}))
+    guards = [_integers(substitute(g, back)) for g in dict.fromkeys(system.guards)]
+    exact = {_integers(substitute(e, back)) for e in system.exact}
+    if exact:
+        inside = rebuild(inside, lambda e: _without_exact_divisions(e, exact))
+    guarded = simplify_guards(select(conjunction(guards), inside, ZERO))
+    original = {b: a for a, b in apart.items()}
+    solved = tuple((axis(original[a]), values[axis(a)]) for a in system.solved if a in original)
+    remaining = batch_first(names[a] for a in system.unknown)
+    return Gathered(summed(guarded, remaining), solved)
+
+
+def _delta_pays(system: _System, domain: Sequence[Axis], places: Sequence[Axis]) -> bool:
+    def count(axes: Sequence[Axis]) -> int:
+        total = 1
+        for a in axes:
+            total *= ASSUMED_BATCH if a.extent is None else a.extent
+        return total
+
+    return count(places) * count(system.unknown) <= 2 * (count(places) + count(domain))
+
+
+def _readable(unknown: Sequence[Axis], places: Sequence[Axis]) -> dict[Axis, Axis]:
+    """Names for the axes that remain: the user's own where no place has them."""
+    taken = {p.name for p in places}
+    names: dict[Axis, Axis] = {}
+    for a in unknown:
+        base, k = a.name.rstrip("'"), 0
+        name = base
+        while name in taken:
+            k += 1
+            name = f"{base}{k}"
+        taken.add(name)
+        names[a] = Axis(name, a.extent)
+    return names
+
+
+def summed(body: Expr, over: tuple[Axis, ...]) -> Expr:
+    """The sum of ``body`` over axes, factors that do not depend on them taken out."""
+    if not over or body is ZERO:
+        return body
+    if body.op == "where" and body.args[2] is ZERO:
+        fixed = pinned(body.args[0], over)
+        if fixed:
+            there = simplify_guards(substitute(body, {axis(a): const(v) for a, v in fixed.items()}))
+            return summed(there, tuple(a for a in over if a not in fixed))
+    if body.op == "neg":
+        return node("neg", (summed(body.args[0], over),))
+    inside: list[Expr] = []
+    outside: list[Expr] = []
+    below: list[Expr] = []
+    for factor, inverse in _factors(body):
+        depends = any(a in over for a in axes_of(factor))
+        if not depends:
+            (below if inverse else outside).append(factor)
+        elif inverse:
+            inside = [node("div", (_product(inside), factor))]
+        else:
+            inside.append(factor)
+    total = reduce("sum", over, _product(inside))
+    for factor in outside:
+        total = mul(factor, total)
+    for factor in below:
+        total = node("div", (total, factor))
+    return total
+
+
+def _product(factors: Sequence[Expr]) -> Expr:
+    total: Expr | None = None
+    for f in factors:
+        total = f if total is None else mul(total, f)
+    return const(1) if total is None else total
+
+
+def _factors(e: Expr) -> list[tuple[Expr, bool]]:
+    """The factors of a product of quotients; True for those below the line."""
+    if e.op == "mul":
+        return [*_factors(e.args[0]), *_factors(e.args[1])]
+    if e.op == "div":
+        return [*_factors(e.args[0]), *((f, not inverse) for f, inverse in _factors(e.args[1]))]
+    return [(e, False)]

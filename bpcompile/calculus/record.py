@@ -1,0 +1,104 @@
+"""The record of the derivation: every step that the calculus took, in order, as data.
+
+The printed derivation is made of this record and of nothing else. A step names its rule (`RULES` says what each rule is, as
+mathematics), the tensor it was taken for, and what stood there before and after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from bpcompile.program.nodes import Expr
+from bpcompile.program.statements import Statement
+
+RULES: Final[dict[str, str]] = {
+    "softplus": r"\log(1 + e^{z}) = \operatorname{softplus}(z)",
+    "sigmoid": r"1 / (1 + e^{-z}) = \sigma(z)",
+    "sigmoid of exp": r"e^{z} / (1 + e^{z}) = \sigma(z)",
+    "log sigmoid": r"\log \sigma(z) = -\operatorname{softplus}(-z)",
+    "log one minus sigmoid": r"\log(1 - \sigma(z)) = -\operatorname{softplus}(z)",
+    "log-sum-exp": r"\log \sum_r e^{z_r} = m + \log \sum_r e^{z_r - m}, \quad m = \max_r z_r",
+    "softmax shift": r"e^{z} / \sum_r e^{z_r} = e^{z - m} / \sum_r e^{z_r - m}, \quad m = \max_r z_r",
+    "log of quotient": r"\log(e^{u} / s) = u - \log s",
+    "log of exp": r"\log e^{u} = u",
+    "log1p": r"\log(1 + x) = \operatorname{log1p}(x)",
+    "expm1": r"e^{x} - 1 = \operatorname{expm1}(x)",
+    "tanh": r"(e^{z} - e^{-z}) / (e^{z} + e^{-z}) = \tanh z",
+    "log cosh": r"\log \cosh z = |z| + \operatorname{softplus}(-2|z|) - \log 2",
+    "value of the forward pass": r"a derivative that contains the function's own value reads it",
+    "quotient of the forward pass": r"e^{u}/s is a value that the forward pass has",
+    "collect": r"terms are expanded, collected and cancelled",
+    "sigmoid of minus": r"\sigma(-z) = 1 - \sigma(z)",
+    "copy": r"an adjoint that equals another one is that one",
+}
+"""What each recorded rewriting rule is, as mathematics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """A rule fired: in the statement that defines ``tensor``, ``before`` became ``after``."""
+
+    rule: str
+    tensor: str
+    before: Expr
+    after: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """The one rule at one access: what ``source`` adds to the adjoint of a tensor.
+
+    Attributes
+    ----------
+    tensor : str
+        The tensor whose adjoint receives the contribution.
+    source : Statement
+        The forward statement that reads the tensor.
+    access : Expr
+        The access in its body, with the subscripts g(I, r).
+    derivative : Expr
+        The scalar derivative of the body by this access.
+    scatter : Statement
+        ``adjoint[g(I, r)] += adjoint_of_source[I] * derivative`` for all I and r: the rule as it stands.
+    gather : Expr or None
+        The same contribution as an expression over the tensor's own indices, where the subscripts could be solved.
+    solved : tuple of (Expr, Expr)
+        How: each axis of the source and what was put in its place.
+    """
+
+    tensor: str
+    source: Statement
+    access: Expr
+    derivative: Expr
+    scatter: Statement
+    gather: Expr | None
+    solved: tuple[tuple[Expr, Expr], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """All contributions to one adjoint together: its defining expression, then as simplified."""
+
+    tensor: str
+    adjoint: str
+    axes: tuple[Expr, ...]
+    summed: Expr | None
+    simplified: Expr | None
+
+
+Step = Rewriting | Contribution | Collected
+
+
+@dataclass
+class Record:
+    """The steps in the order in which they were taken, and the forward statements before any of them."""
+
+    forward: tuple[Statement, ...] = ()
+    steps: list[Step] = field(default_factory=list)
+
+    def rewritten(self, rule: str, tensor: str, before: Expr, after: Expr) -> None:
+        """Note that a rule fired."""
+        if rule not in RULES:
+            raise KeyError(f"no rule is called {rule!r}")
+        self.steps.append(Rewriting(rule, tensor, before, after))

@@ -1,0 +1,210 @@
+"""Kernels as C functions, each distinct one once, and the calls that run them in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from bpcompile.emit.c.clear import emit_clear
+from bpcompile.emit.c.contraction import emit_contraction
+from bpcompile.emit.c.kernel_text import Argument, KernelText, canonical_key, element_type, mangled
+from bpcompile.emit.c.nests import emit_nest
+from bpcompile.emit.c.source import Interface
+from bpcompile.program.nodes import Axis
+from bpcompile.program.schedule_types import Clear, Contraction, Kernel, KernelLoop, Place, Schedule
+from bpcompile.program.statements import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseFunction:
+    """A phase as the template prints it."""
+
+    name: str
+    parameters: str
+    body: str
+    units: str
+    work: str
+    attributes: str
+    members: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelFunction:
+    """A kernel as the template prints it: its phases, and the function that runs them."""
+
+    name: str
+    parameters: str
+    equations: tuple[str, ...]
+    phases: tuple[PhaseFunction, ...]
+    arguments: tuple[str, ...]
+    divisible: bool
+
+
+@dataclass
+class KernelTable:
+    """The distinct kernels of a module; equal ones are found by their text."""
+
+    dtype: str
+    functions: list[KernelFunction] = field(default_factory=list)
+    helpers: dict[str, None] = field(default_factory=dict)
+    _found: dict[str, str] = field(default_factory=dict)
+    _names: dict[str, int] = field(default_factory=dict)
+
+    def add(self, kernel: KernelText) -> str:
+        """Give the name of the C function that runs a kernel."""
+        key = canonical_key(kernel)
+        if key not in self._found:
+            name = self._unique(kernel.name)
+            self._found[key] = name
+            self.helpers.update(dict.fromkeys(kernel.helpers))
+            self.functions.append(_function(replace(kernel, name=name)))
+        return self._found[key]
+
+    def divisible(self, name: str) -> bool:
+        """True if a function takes the parallel_for as its first argument."""
+        return any(f.name == name and f.divisible for f in self.functions)
+
+    def _unique(self, stem: str) -> str:
+        number = self._names.get(stem, 0) + 1
+        self._names[stem] = number
+        return f"k_{stem}" if number == 1 else f"k_{stem}_{number}"
+
+
+@dataclass
+class CallWriter:
+    """Writes the calls of one schedule.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    interface : Interface
+    table : KernelTable
+    """
+
+    schedule: Schedule
+    interface: Interface
+    table: KernelTable
+    lines: list[str] = field(default_factory=list)
+    scratch: dict[str, None] = field(default_factory=dict)
+    _times: dict[Axis, str] = field(default_factory=dict)
+
+    def write(self) -> list[str]:
+        """The statements that run all kernels in order, and then copy the states' next values over the states."""
+        for step in self.schedule.steps:
+            if isinstance(step, KernelLoop):
+                self._loop(step)
+            else:
+                self.lines.extend(self._call(step))
+        self.lines.extend(self._next_states())
+        return self.lines
+
+    def _loop(self, loop: KernelLoop) -> None:
+        name, extent = mangled(loop.axis.name), loop.axis.extent
+        number = len(self._times)
+        name = f"{name}_{number}" if name in self._times.values() else name
+        self._times[loop.axis] = name
+        span = f"{name} = {extent} - 1; {name} >= 0; {name}--" if loop.reverse else f"{name} = 0; {name} < {extent}; {name}++"
+        self.lines.append(f"for (ptrdiff_t {span}) {{")
+        for kernel in loop.body:
+            self.lines.extend("    " + line for line in self._call(kernel))
+        self.lines.append("}")
+
+    def _call(self, kernel: Kernel) -> list[str]:
+        text = self._text(kernel)
+        name = self.table.add(text)
+        if text.scratch:
+            self.scratch[text.scratch] = None
+        passed = [self._argument(a) for a in text.arguments]
+        if self.table.divisible(name):
+            passed.insert(0, "parallel")
+        comments = [f"/* {_plain(e)} */" for e in text.equations]
+        return [*comments, f"{name}({', '.join(passed)});"]
+
+    def _text(self, kernel: Kernel) -> KernelText:
+        places, tensors, dtype = self.schedule.places, self.schedule.program.tensors, self.table.dtype
+        if isinstance(kernel, Clear):
+            return emit_clear(kernel, places, tensors)
+        if isinstance(kernel, Contraction):
+            return emit_contraction(kernel, places, tensors, dtype, mangled(kernel.statement.target).rstrip("_"))
+        return emit_nest(kernel, places, tensors, dtype, mangled(kernel.statements[-1].target).rstrip("_"))
+
+    def _argument(self, argument: Argument) -> str:
+        if argument.source == "tensor":
+            return self.pointer(argument.tensor, argument.c_type)
+        if argument.source == "time":
+            assert argument.axis is not None
+            return self._times[argument.axis]
+        if argument.source == "seed" and argument.seed == "step":  # it counts up during an epoch
+            return "(real)call->step"
+        if argument.source == "seed":
+            return f"call->seeds[{self.interface.seeds.index(argument.seed)}]"
+        return _PASSED[argument.source]
+
+    def pointer(self, tensor: str, c_type: str) -> str:
+        """C text of a pointer to a tensor's first element."""
+        place, described = self.schedule.places[tensor], self.schedule.program.tensors[tensor]
+        text = self._address(place, described)
+        kind = element_type(described, place)
+        return f"({c_type})(void *)({text})" if kind == "sint" else text
+
+    def _address(self, place: Place, tensor: Tensor) -> str:
+        region, offset = place.region, place.offset
+        if region in ("input", "output", "input_grad"):
+            slot = self.interface.slot(tensor, region)
+            pointer = f"call->{region}s[{slot}]"
+            return f"(const {element_type(tensor, place)} *){pointer}" if region == "input" else pointer
+        if region == "loss":
+            return "call->loss"
+        if region == "batch":
+            return f"batch + n * {offset}" if offset else "batch"
+        return f"{region} + {offset}" if offset else region
+
+    def _next_states(self) -> Iterable[str]:
+        tensors, places = self.schedule.program.tensors, self.schedule.places
+        for tensor in tensors.values():
+            if tensor.role != "next_state" or tensor.name not in places:
+                continue
+            target, source = places[tensor.of], places[tensor.name]
+            if (target.region, target.offset) == (source.region, source.offset):
+                continue
+            count = 1
+            for extent in tensor.shape:
+                count *= extent or 1
+            to, from_ = self._address(target, tensors[tensor.of]), self._address(source, tensor)
+            yield f"/* {_plain(tensor.of)} takes its next value */"
+            yield f"memcpy({to}, {from_}, sizeof(real) * {count});"
+
+
+_PASSED: Mapping[str, str] = {
+    "n": "n", "key": "call->key", "step": "call->step", "training": "training", "scratch": "scratch",
+}  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    return text.replace("*/", "* /").replace("/*", "/ *")
+
+
+def _function(kernel: KernelText) -> KernelFunction:
+    declarations = [a.declaration for a in kernel.arguments]
+    members = tuple((a.declaration, a.c_name) for a in kernel.arguments)
+    phases = []
+    for number, phase in enumerate(kernel.phases):
+        name = f"{kernel.name}_run" if len(kernel.phases) == 1 else f"{kernel.name}_run{number}"
+        parameters = [*declarations, *(("ptrdiff_t begin", "ptrdiff_t end") if phase.units else ())]
+        phases.append(
+            PhaseFunction(
+                name, ", ".join(parameters) or "void", phase.body, phase.units, phase.work, phase.attributes, members
+            )
+        )
+    divisible = any(p.units for p in phases)
+    if len(phases) == 1 and not divisible:
+        phases = [replace(phases[0], name=kernel.name)]
+    outer = ["const P_parallel *parallel"] if divisible else []
+    return KernelFunction(
+        kernel.name,
+        ", ".join([*outer, *declarations]) or "void",
+        kernel.equations,
+        tuple(phases),
+        tuple(a.c_name for a in kernel.arguments),
+        divisible,
+    )

@@ -1,0 +1,200 @@
+"""A contraction as a kernel in C: ``target (= | +=) sum(left * right, depth)``, then its epilogue.
+
+The sums of a tile of rows and columns stay in registers over a block of depth. The right operand is read from panels,
+which are packed where that pays; reading it at any affine address, packing makes a convolution a product of matrices
+without ever building that matrix. The left operand is read where it lies. See `contraction_plan` for the choices, and
+``templates/c/contraction_*.j2`` for the tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bpcompile.emit.c.access import index_text, offset
+from bpcompile.emit.c.affine import Affine
+from bpcompile.emit.c.contraction_axes import Span, count, count_text, digits, odometer, offset_text, single_stride, spans
+from bpcompile.emit.c.contraction_epilogue import finish_tile
+from bpcompile.emit.c.contraction_plan import DOT_ROWS, PACKED_DEPTH, PACKED_ROWS, Operand, Plan, make_plan
+from bpcompile.emit.c.kernel_text import Arguments, KernelText, Phase
+from bpcompile.emit.c.loops import work
+from bpcompile.emit.c.scope import ExpressionWriter, Memory, Scope
+from bpcompile.emit.templates import environment
+from bpcompile.program.nodes import Axis
+from bpcompile.program.schedule_types import Contraction, Place
+from bpcompile.program.statements import Tensor
+
+
+def emit_contraction(
+    kernel: Contraction, places: Mapping[str, Place], tensors: Mapping[str, Tensor], dtype: str, name: str
+) -> KernelText:
+    """Write a contraction as a kernel.
+
+    Parameters
+    ----------
+    kernel : Contraction
+    places : mapping of str to Place
+    tensors : mapping of str to Tensor
+    dtype : str
+        ``float32`` or ``float64``.
+    name : str
+        A C identifier.
+    """
+    written = {s.target for s in (kernel.statement, *kernel.epilogue)} - kernel.local
+    writer = ExpressionWriter(dtype, Arguments(tensors, places, written))
+    writer.local.update({t: _local_memory(tensors[t]) for t in sorted(kernel.local)})
+    plan = make_plan(kernel, writer)
+    if any(count(axes)[1] for axes in (plan.rows, plan.columns, plan.depth)):
+        writer.arguments.n()
+    data, helpers = _template_data(plan, writer)
+    body = environment().get_template("c/contraction_kernel.j2").render(data)
+    return KernelText(
+        name,
+        writer.arguments.in_order(),
+        (Phase(body, _units_text(plan), _work_text(plan)),),
+        tuple(str(s) for s in (kernel.statement, *kernel.epilogue)),
+        tuple(writer.names),
+        (*helpers, *writer.helpers),
+    )
+
+
+def _local_memory(tensor: Tensor) -> Memory:
+    """A tensor that is never stored; its strides only tell which axes are neighbours."""
+    strides: list[int] = []
+    for extent in reversed(tensor.shape):
+        strides.append(1 if not strides else strides[-1] * inner)
+        inner = extent or 1
+    return Memory("", tuple(reversed(strides)), tensor.shape, "real")
+
+
+def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, object], list[str]]:
+    root = Scope(writer)
+    unit, outer_lines = _outer_scope(plan, root)
+    left = _operand_text(plan, plan.left, unit)
+    right = _operand_text(plan, plan.right, unit)
+    target = "" if not plan.direct else _place_text(plan, writer, unit)
+    finish = finish_tile(plan, writer, unit)
+    columns, columns_batch = count(plan.columns)
+    tables = plan.tables
+    right_step = single_stride(plan.right_depth)
+    right_from = "panel"
+    if plan.in_place:
+        right_from = f"packed ? panel : right + column{'' if tables else f' + first * {right_step}'}"
+    data = {
+        "root": root.lines,
+        "outer": [*outer_lines, *unit.lines],
+        "finish": finish,
+        "width": "BP_TILE_VECTORS * LANES" if columns_batch else f"BP_PANEL_VECTORS({columns}) * LANES",
+        "rows": count_text(plan.rows),
+        "columns": count_text(plan.columns),
+        "depths": count_text(plan.depth),
+        "row_block": plan.row_block,
+        "depth_block": plan.depth_block,
+        "sum_rows": plan.row_block if plan.blocks and not plan.direct else "BP_TILE_ROWS",
+        "left": left,
+        "right": right,
+        "target": target,
+        "direct": plan.direct,
+        "target_width": plan.row_width,
+        "accumulate": plan.kernel.statement.accumulate,
+        "packing": plan.packing,
+        "in_place": plan.in_place,
+        "in_place_text": _in_place_text(plan, writer.dtype),
+        "dot": plan.dot,
+        "dot_rows": DOT_ROWS,
+        "tables": tables,
+        "blocks": plan.blocks,
+        "left_row": offset_text(plan.left_rows, "index") or "0",
+        "left_step": single_stride(plan.left_depth),
+        "right_step": right_step,
+        "left_first": "" if tables else f" + first * {single_stride(plan.left_depth)}",
+        "right_first": "0" if tables or right_step is None else f"first * {right_step}",
+        "rights": "NULL" if right_step is not None and not tables else "rights",
+        "right_from": right_from,
+        "right_width": f"packed ? WIDTH : {right_step}" if plan.in_place else "WIDTH",
+        "right_table": "packed ? inside : rights" if plan.in_place else "inside",
+        "target_column": "column" if single_stride(spans(plan.columns, (plan.target,))) else "0",
+        "panel_depth": -(-plan.depth_block // 16) * 16,
+        "column_step": single_stride(plan.right_columns),
+        "table": _tables(plan),
+    }
+    needed = ["tiles", "tables" if tables else "steps", "panels", *(["dots"] if plan.dot else [])]
+    helpers = [environment().get_template(f"c/contraction_{part}.j2").render() for part in needed]
+    return data, helpers
+
+
+def _outer_scope(plan: Plan, root: Scope) -> tuple[Scope, list[str]]:
+    """Bind the axes that the units of work count, by dividing what is left of the unit's number."""
+    writer = root.writer
+    sizes = [a.extent or 1 for a in plan.outer]
+    names = {a: writer.named(a.name) for a in plan.outer}
+    lines = [
+        f"const ptrdiff_t {names[a]} = {text};" for a, text in zip(plan.outer, digits(sizes, "rest"), strict=True)
+    ]
+    every = {s.target for s in (plan.kernel.statement, *plan.kernel.epilogue)}
+    single = {a: "0" for a in _size_one_axes(plan)}
+    return root.child({**names, **single}, writes=frozenset(every)), lines
+
+
+def _size_one_axes(plan: Plan) -> list[Axis]:
+    kernel = plan.kernel
+    return [a for a in (*kernel.batch, *kernel.rows, *kernel.columns, *kernel.depth) if a.extent == 1]
+
+
+def _outside_tile(plan: Plan, form: Affine) -> Affine:
+    """An address without what rows, columns and depth add to it."""
+    inner = {*plan.rows, *plan.columns, *plan.depth}
+    return Affine(form.constant, tuple((t, c) for t, c in form.terms if t.op != "axis" or t.value not in inner))
+
+
+def _operand_text(plan: Plan, operand: Operand, unit: Scope) -> str:
+    pointer = unit.writer.memory(operand.tensor).pointer
+    return offset(pointer, index_text(unit, _outside_tile(plan, operand.form), ()))
+
+
+def _place_text(plan: Plan, writer: ExpressionWriter, unit: Scope) -> str:
+    pointer = writer.memory(plan.kernel.statement.target).pointer
+    return offset(pointer, index_text(unit, _outside_tile(plan, plan.target), ()))
+
+
+def _in_place_text(plan: Plan, dtype: str) -> str:
+    """C condition under which contiguous columns are read where they lie."""
+    size = 4 if dtype == "float32" else 8
+    stride = max((s.strides[0] for s in plan.right_depth), default=0) * size
+    depth = 16 if stride % 1024 == 0 else PACKED_DEPTH
+    return f"rows <= {PACKED_ROWS} || depths <= {depth}"
+
+
+def _tables(plan: Plan) -> dict[str, object]:
+    """Statements that fill tables of addresses along the depth (and, for panels, along the columns)."""
+    needed: dict[str, object] = {
+        "left": plan.tables,
+        "right": plan.tables or single_stride(plan.right_depth) is None,
+    }
+    both: tuple[Span, ...] = spans(plan.depth, (plan.left.form, plan.right.form))
+    needed["depth_start"], needed["depth_next"] = odometer(both, ("l", "r"), "d", "first")
+    needed["column_start"], needed["column_next"] = odometer(plan.right_columns, ("c",), "d", "column")
+    return needed
+
+
+def _units_text(plan: Plan) -> str:
+    size, batch = count(plan.outer)
+    columns, columns_batch = count(plan.columns)
+    parts = [str(size) if not batch else f"n * {size}"]
+    if columns_batch:
+        parts.append(f"BP_PARTS(n * {columns}, BP_TILE_VECTORS * LANES)")
+    else:
+        parts.append(f"BP_PARTS({columns}, BP_PANEL_VECTORS({columns}) * LANES)")
+    if plan.row_block is not None:
+        parts.append(f"BP_PARTS({count_text(plan.rows)}, {plan.row_block})")
+    return " * ".join(p for p in parts if p != "1") or "1"
+
+
+def _work_text(plan: Plan) -> str:
+    outputs, per_output, batch = 1, 2, 0
+    for axes in (plan.outer, plan.rows, plan.columns, plan.depth):
+        size, by_n = count(axes)
+        outputs, batch = outputs * size, batch + by_n
+    depth = count(plan.depth)[0]
+    extra = sum(work(s.body) for s in plan.kernel.epilogue)
+    operations = float(outputs * per_output + outputs // max(depth, 1) * extra)
+    return f"{operations!r}" + " * (double)n" * min(batch, 1)

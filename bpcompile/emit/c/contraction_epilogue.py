@@ -1,0 +1,81 @@
+"""What happens to a tile once its sums are complete: they are stored where they are not yet, and the epilogue runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bpcompile.emit.c.access import store
+from bpcompile.emit.c.contraction_axes import digits
+from bpcompile.emit.c.contraction_plan import Plan
+from bpcompile.emit.c.expressions import value, vector
+from bpcompile.emit.c.loops import Loop, heavy, target_load
+from bpcompile.emit.c.scope import ExpressionWriter, Scope
+from bpcompile.program.nodes import Axis
+
+
+def finish_tile(plan: Plan, writer: ExpressionWriter, unit: Scope) -> list[str]:
+    """C statements over the rows ``row < row + height`` and the columns of a panel; empty where nothing is left to do.
+
+    Each vector of the tile is at ``done + r * step``; in a direct plan that is the target itself.
+    """
+    if plan.direct and not plan.kernel.epilogue:
+        return []
+    row_axes, row_lines = _row_axes(plan, writer)
+    rows = unit.child(row_axes)
+    rows.lines.extend(row_lines)
+    lane = plan.column_loop.axis
+    others = {a: "0" for a in plan.column_loop.collapsed}
+    lines: list[str] = []
+    if heavy(plan.kernel.epilogue):
+        part = rows.child({lane: "(column + j)", **others}, lane=lane, count="lanes")
+        _write_vector(plan, part, "bp_load_upto(done + j, lanes)")
+        lines = ["for (ptrdiff_t j = 0; j < here; j += LANES) {",
+                 "    const int lanes = here - j < LANES ? (int)(here - j) : LANES;",
+                 *_indented(part.lines), "}"]  # fmt: skip
+    else:
+        whole = rows.child({lane: "(column + j)", **others}, lane=lane)
+        _write_vector(plan, whole, "v_load(done + j)")
+        part = rows.child({lane: "(column + j)", **others}, lane=lane, count="lanes")
+        _write_vector(plan, part, "v_load_part(done + j, lanes)")
+        lines = ["ptrdiff_t j = 0;", "for (; j + LANES <= here; j += LANES) {", *_indented(whole.lines), "}",
+                 "if (j < here) {", "    const int lanes = (int)(here - j);", *_indented(part.lines), "}"]  # fmt: skip
+    return [*rows.lines, *lines]
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return ["    " + line for line in lines]
+
+
+def _row_axes(plan: Plan, writer: ExpressionWriter) -> tuple[Mapping[Axis, str], list[str]]:
+    """Names for the row axes, and statements that find their values from ``row + r``."""
+    names: dict[Axis, str] = {}
+    lines: list[str] = []
+    loops: tuple[Loop, ...] = plan.row_loops
+    for loop, text in zip(loops, digits([p.size for p in loops], "(row + r)"), strict=True):
+        names[loop.axis] = writer.named(loop.axis.name)
+        names.update(dict.fromkeys(loop.collapsed, "0"))
+        lines.append(f"const ptrdiff_t {names[loop.axis]} = {text};")
+    return names, lines
+
+
+def _write_vector(plan: Plan, scope: Scope, sums: str) -> None:
+    """Store one vector of the target if the tiles did not, then compute the epilogue's statements in order."""
+    kernel, writer = plan.kernel, scope.writer
+    result = target_load(writer, kernel.statement)
+    name = writer.fresh("x")
+    scope.lines.append(f"const vreal {name} = {sums};")
+    if not plan.direct and kernel.statement.target not in kernel.local:
+        if kernel.statement.accumulate:
+            total = writer.fresh("x")
+            scope.lines.append(f"const vreal {total} = {vector(scope, result)} + {name};")
+            name = total
+        store(scope, result.value[0], result.args, name, accumulate=False, vector=True)
+    scope.keep(result, True, name)
+    for s in kernel.epilogue:
+        text = value(scope, s.body)
+        wide = scope.is_vector(s.body)
+        written = target_load(writer, s)
+        if s.target not in kernel.local:
+            store(scope, s.target, s.subscripts, text, accumulate=s.accumulate, vector=wide)
+        if not s.accumulate:
+            scope.keep(written, True, text if wide else f"v_splat({text})")

@@ -1,0 +1,194 @@
+"""How a contraction is computed: which operand is packed, how its loops are cut into tiles, blocks and units.
+
+Everything is decided from sizes and strides when the text is written, except what only the number of examples can tell:
+there the text compares a count with a limit. The limits are those at which the variants measured alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from bpcompile.emit.c.affine import Affine
+from bpcompile.emit.c.contraction_axes import Span, address_form, count, ordered, single_stride, spans
+from bpcompile.emit.c.loops import Loop, Uses, collapse, target_load, uses
+from bpcompile.emit.c.scope import ExpressionWriter
+from bpcompile.program.nodes import Axis, Expr
+from bpcompile.program.schedule_types import Contraction
+
+Packing = Literal["rows", "transposed", "table"]
+
+DEPTH_BLOCK: Final = 336
+"""The most depths of a panel: with 192 bytes for each it fills 64 KiB of stack."""
+USUAL_BATCH: Final = 64
+DOT_ROWS: Final = 32
+"""Rows below which sums along the depth beat transposing the right operand into a panel."""
+PACKED_ROWS: Final = 24
+"""Rows from which a panel of contiguous columns is worth the copy."""
+PACKED_DEPTH: Final = 64
+"""Depths from which a panel of contiguous columns is worth the copy."""
+LOCAL_ROWS: Final = 64
+"""Rows of sums that are held while several blocks of depth are added up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A side of the product: its load, and its address as a form of the axes."""
+
+    load: Expr
+    form: Affine
+
+    @property
+    def tensor(self) -> str:
+        """The tensor that is read."""
+        name: str = self.load.value[0]
+        return name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A contraction, ready to be written.
+
+    ``outer`` axes are counted by the units of work, outermost first. ``columns`` are what a panel runs along, as one loop
+    where the target is stored by vectors (``column_loop``). ``direct``: tiles are added up in the target itself.
+    """
+
+    kernel: Contraction
+    left: Operand
+    right: Operand
+    target: Affine
+    outer: tuple[Axis, ...]
+    rows: tuple[Axis, ...]
+    columns: tuple[Axis, ...]
+    depth: tuple[Axis, ...]
+    row_loops: tuple[Loop, ...]
+    column_loop: Loop
+    direct: bool
+    packing: Packing
+    in_place: bool
+    dot: bool
+    tables: bool
+    depth_block: int
+    row_block: int | None
+
+    @property
+    def left_rows(self) -> tuple[Span, ...]:
+        """The rows as the left operand sees them."""
+        return spans(self.rows, (self.left.form,))
+
+    @property
+    def right_columns(self) -> tuple[Span, ...]:
+        """The columns as the right operand sees them."""
+        return spans(self.columns, (self.right.form,))
+
+    @property
+    def left_depth(self) -> tuple[Span, ...]:
+        """The depth as the left operand sees it."""
+        return spans(self.depth, (self.left.form,))
+
+    @property
+    def right_depth(self) -> tuple[Span, ...]:
+        """The depth as the right operand sees it."""
+        return spans(self.depth, (self.right.form,))
+
+    @property
+    def both_depth(self) -> tuple[Span, ...]:
+        """The depth as both operands see it: strides of the left one first."""
+        return spans(self.depth, (self.left.form, self.right.form))
+
+    @property
+    def blocks(self) -> bool:
+        """True if the depth may be cut into several blocks."""
+        size, batch = count(self.depth)
+        return batch or size > self.depth_block
+
+    @property
+    def row_width(self) -> int:
+        """The stride of the target's rows, where the plan is direct."""
+        return single_stride(spans(self.rows, (self.target,))) or 0
+
+
+def make_plan(kernel: Contraction, writer: ExpressionWriter) -> Plan:
+    """Decide how to compute a contraction."""
+    statement = kernel.statement
+    used = uses(writer, (statement, *kernel.epilogue))
+    written = _elementwise_uses(kernel, writer)
+    target = used.forms[0]
+    left, right = (Operand(e, address_form(e, writer.layout(e.value[0])[0])) for e in (kernel.left, kernel.right))
+    rows, columns = kernel.rows, kernel.columns
+    if _swapped(target, rows, columns):
+        left, right, rows, columns = right, left, columns, rows
+    rows = ordered(rows, (target, left.form))
+    columns = ordered(columns, (target, right.form))
+    depth = ordered(kernel.depth, (left.form, right.form))
+    outer = ordered(kernel.batch, (target, left.form))
+    column_loops = collapse(columns, written) or [Loop(_nothing("columns"), 1, False)]
+    column_loop = column_loops[-1]
+    panel = (*column_loop.collapsed, column_loop.axis) if columns else ()
+    outer = (*outer, *(a for a in columns if a not in panel))
+    row_loops = tuple(collapse(rows, written))
+    local = statement.target in kernel.local
+    stored_whole = single_stride(spans(panel, (target,))) in (0, 1)
+    direct = not local and stored_whole and single_stride(spans(rows, (target,))) is not None
+    draft = Plan(
+        kernel, left, right, target, outer, rows, panel, depth, row_loops, column_loop, direct,
+        packing="table", in_place=False, dot=False, tables=False, depth_block=0, row_block=None,
+    )  # fmt: skip
+    return _with_tiles(draft)
+
+
+def _with_tiles(plan: Plan) -> Plan:
+    columns, depth = single_stride(plan.right_columns), single_stride(plan.right_depth)
+    packing: Packing = "table"
+    if columns in (0, 1) and count(plan.columns) != (1, False):
+        packing = "rows"
+    elif depth == 1 and columns is not None:
+        packing = "transposed"
+    dot = packing == "transposed" and single_stride(plan.left_depth) == 1
+    in_place = packing == "rows"
+    tables = single_stride(plan.left_depth) is None or (in_place and depth is None)
+    size, batch = count(plan.depth)
+    depth_block = DEPTH_BLOCK - 16 if batch else _balanced(size, DEPTH_BLOCK)
+    return replace(
+        plan, packing=packing, dot=dot, in_place=in_place, tables=tables, depth_block=depth_block,
+        row_block=_row_block(plan, batch or size > depth_block),
+    )  # fmt: skip
+
+
+def _row_block(plan: Plan, blocks: bool) -> int | None:
+    """Rows of a unit of work; ``None`` for all. Enough units to share out, and panels that pay for themselves."""
+    if not plan.direct and blocks:
+        return LOCAL_ROWS
+    size, batch = count(plan.rows)
+    rows = size * (USUAL_BATCH if batch else 1)
+    others, others_batch = count((*plan.outer, *plan.columns))
+    strips = max(1, others * (USUAL_BATCH if others_batch else 1) // 48)
+    if strips >= 16 or rows <= 96:
+        return None if not batch else 960
+    return 192 if rows >= 768 else 48
+
+
+def _balanced(size: int, limit: int) -> int:
+    """The size of blocks of about equal size, none above the limit, in whole cache lines."""
+    if size <= limit:
+        return size
+    blocks = -(-size // limit)
+    return min(limit, -(-size // blocks + 15) // 16 * 16) if blocks > 1 else size
+
+
+def _swapped(target: Affine, rows: Sequence[Axis], columns: Sequence[Axis]) -> bool:
+    """True if the rows, not the columns, are contiguous in the target."""
+    return any(target.factor(a) == 1 for a in rows) and not any(target.factor(a) == 1 for a in columns)
+
+
+def _elementwise_uses(kernel: Contraction, writer: ExpressionWriter) -> Uses:
+    """How the target and the epilogue use their axes: what the product reads does not matter here."""
+    target = target_load(writer, kernel.statement)
+    own = uses(writer, kernel.epilogue)
+    form = address_form(target, writer.layout(kernel.statement.target)[0])
+    return Uses((form, *own.forms), own.targets, own.values)
+
+
+def _nothing(name: str) -> Axis:
+    return Axis(name, 1)

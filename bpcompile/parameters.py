@@ -1,0 +1,227 @@
+"""Parameters, gradients and states: names over views of one flat vector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpcompile.errors import ArrayError, nearest
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each tensor lies in a flat vector: one after the other, in row-major order.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The names, in order.
+    shapes : tuple of tuple of int
+        Their shapes.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def places(self) -> dict[str, tuple[int, int, tuple[int, ...]]]:
+        """For each name: where it begins, where it ends, its shape."""
+        found: dict[str, tuple[int, int, tuple[int, ...]]] = {}
+        start = 0
+        for name, shape in zip(self.names, self.shapes, strict=True):
+            end = start + math.prod(shape)
+            found[name] = (start, end, shape)
+            start = end
+        return found
+
+    @cached_property
+    def size(self) -> int:
+        """The number of elements."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    def check_names(self, given: Iterable[str], what: str) -> None:
+        """Refuse names that are missing or that nobody knows.
+
+        Raises
+        ------
+        ArrayError
+            Naming the first of them.
+        """
+        given = list(given)
+        extra = [name for name in given if name not in self.places]
+        missing = [name for name in self.names if name not in given]
+        if extra:
+            guess = nearest(extra[0], missing or self.names)
+            raise ArrayError(
+                f"There is no {what} '{extra[0]}'; there are {', '.join(self.names) or 'none'}.",
+                hint=guess[:1].upper() + guess[1:],
+            )
+        if missing:
+            raise ArrayError(f"The {what} '{missing[0]}' is missing.", hint=f"Give all of: {', '.join(self.names)}.")
+
+
+class NamedArrays(Mapping[str, Array]):
+    """Names over views of one flat vector; the views are made when they are asked for.
+
+    Parameters
+    ----------
+    layout : Layout
+        The names and shapes.
+    flat : array
+        The vector, of ``layout.size`` elements.
+    """
+
+    __slots__ = ("__weakref__", "_flat", "_views", "layout")
+    what = "array"
+
+    def __init__(self, layout: Layout, flat: Array) -> None:
+        if flat.shape != (layout.size,) or not flat.flags.c_contiguous or not flat.flags.aligned:
+            raise ArrayError(f"A contiguous flat vector of {layout.size} elements was expected, not shape {flat.shape}.")
+        self.layout = layout
+        self._flat = flat
+        self._views: dict[str, Array] = {}
+
+    @property
+    def flat(self) -> Array:
+        """The whole vector; what is written to it shows in the named views."""
+        return self._flat
+
+    def __getitem__(self, name: str) -> Array:
+        view = self._views.get(name)
+        if view is None:
+            place = self.layout.places.get(name)
+            if place is None:
+                raise KeyError(f"there is no {self.what} '{name}'; {nearest(name, self.layout.names)}".rstrip("; "))
+            start, end, shape = place
+            view = self._views[name] = self.flat[start:end].reshape(shape)
+        return view
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layout.names)
+
+    def __len__(self) -> int:
+        return len(self.layout.names)
+
+    # Arrays have no single truth value, so that two mappings of them are equal only if they are one.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __reduce__(self) -> tuple[type, tuple[Layout, Array]]:
+        return type(self), (self.layout, np.array(self.flat))
+
+    def __repr__(self) -> str:
+        rows = [f"  {name}: {'x'.join(map(str, shape)) or 'scalar'}" for name, (_, _, shape) in self.layout.places.items()]
+        kind = f"{type(self).__name__}: {self.layout.size} elements, {self.flat.dtype}"
+        return "\n".join([kind, *rows])
+
+
+class Parameters(NamedArrays):
+    """The parameters of a network: a mapping of names to writable arrays, views of the vector ``flat``.
+
+    Assigning copies values into the vector: ``params["hidden.W"] = array``.
+    """
+
+    __slots__ = ("_pointer",)
+    what = "parameter"
+
+    def __init__(self, layout: Layout, flat: Array) -> None:
+        super().__init__(layout, flat)
+        self._pointer: Any = None  # of the C backend, which sets it
+
+    def __setitem__(self, name: str, value: object) -> None:
+        if name not in self.layout.places:
+            raise KeyError(f"there is no {self.what} '{name}'; {nearest(name, self.layout.names)}".rstrip("; "))
+        self[name][...] = values_for(name, value, self.layout.places[name][2], self.flat.dtype, self.what)
+
+    def copy(self) -> Parameters:
+        """Give parameters of their own with the same values."""
+        return type(self)(self.layout, self.flat.copy())
+
+
+class State(Parameters):
+    """The tensors that outlive a call, such as running means: names over views of one flat vector."""
+
+    __slots__ = ()
+    what = "state"
+
+
+class Gradients(NamedArrays):
+    """Gradients of the loss: the structure of the parameters, and the inputs that were asked for with ``wrt=``.
+
+    ``flat`` holds those of the parameters, in the order of ``params.flat``; ``inputs`` those of the inputs.
+    """
+
+    __slots__ = ("_source", "inputs")
+    what = "gradient"
+
+    def __init__(self, layout: Layout, flat: Array | None, inputs: dict[str, Array], source: Any = None) -> None:
+        self.layout = layout
+        self._flat = flat  # type: ignore[assignment]
+        self._source = source
+        self._views = {}
+        self.inputs = inputs
+
+    @property
+    def flat(self) -> Array:
+        """The gradients of all parameters as one vector."""
+        if self._flat is None:
+            make, memory = self._source
+            self._flat = make(memory)
+        return self._flat
+
+    def __getitem__(self, name: str) -> Array:
+        found = self.inputs.get(name) if self.inputs else None
+        return super().__getitem__(name) if found is None else found
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.layout.names
+        yield from self.inputs
+
+    def __len__(self) -> int:
+        return len(self.layout.names) + len(self.inputs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Gradients, (self.layout, np.array(self.flat), dict(self.inputs))
+
+
+def values_for(name: str, value: object, shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> Array:
+    """Read a value as an array of real numbers of one shape.
+
+    Raises
+    ------
+    ArrayError
+        If it has another shape, or elements that are no real numbers.
+    """
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArrayError(f"The {what} '{name}' cannot be read as an array: {error}.") from error
+    if array.dtype.kind not in "fiub":
+        raise ArrayError(f"The {what} '{name}' must hold real numbers, and holds {array.dtype}.")
+    if array.shape != shape:
+        hint = "It has the elements, but not the shape: reshape or transpose it." if array.size == math.prod(shape) else ""
+        raise ArrayError(f"The {what} '{name}' must have shape {shape}, and has {array.shape}.", hint=hint)
+    return array.astype(dtype)
+
+
+def gathered(layout: Layout, given: Mapping[str, Any], dtype: np.dtype[Any], what: str) -> Array:
+    """Make one flat vector of the arrays of any mapping.
+
+    Raises
+    ------
+    ArrayError
+        If names are missing or unknown, or an array does not fit.
+    """
+    layout.check_names(given, what)
+    flat = np.empty(layout.size, dtype)
+    for name, (start, end, shape) in layout.places.items():
+        flat[start:end] = values_for(name, given[name], shape, dtype, what).reshape(-1)
+    return flat

@@ -1,0 +1,160 @@
+"""What a statement reads and writes, and how its axes are renamed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from bpcompile.program.affine import affine, interval
+from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, substitute
+from bpcompile.program.statements import Program, Statement, Step, Tensor, TimeLoop
+
+TYPICAL_BATCH = 32
+"""The number of examples that costs are compared at: the batch is known at run time only."""
+
+
+class Access(NamedTuple):
+    """One read or write of a tensor by a statement."""
+
+    tensor: str
+    subscripts: tuple[Expr, ...]
+    writes: bool
+
+
+def accesses(s: Statement) -> tuple[Access, ...]:
+    """Every access of a statement: the write first (an accumulation is one access: it reads what it writes)."""
+    found = [Access(s.target, s.subscripts, True)]
+    seen: set[Expr] = set()
+    for root in (*s.subscripts, s.body):
+        for e in children_first(root):
+            if e.op == "load" and e not in seen:
+                seen.add(e)
+                found.append(Access(e.value[0], e.args, False))
+    return tuple(found)
+
+
+def reads(s: Statement) -> list[str]:
+    """The names of the tensors that a statement reads, in order of first appearance; its target if it accumulates."""
+    names = dict.fromkeys(a.tensor for a in accesses(s) if not a.writes)
+    if s.accumulate:
+        names[s.target] = None
+    return list(names)
+
+
+def step_statements(step: Step) -> tuple[Statement, ...]:
+    """The statements of a step."""
+    return step.body if isinstance(step, TimeLoop) else (step,)
+
+
+def extent(a: Axis) -> int:
+    """The extent of an axis, the batch taken as typical."""
+    return TYPICAL_BATCH if a.extent is None else a.extent
+
+
+def volume(axes: Iterable[Axis]) -> int:
+    """The number of points of a domain, the batch taken as typical."""
+    total = 1
+    for a in axes:
+        total *= extent(a)
+    return total
+
+
+def bare(e: Expr) -> Axis | None:
+    """The axis that a subscript is, if it is just one."""
+    found: Axis | None = e.value if e.op == "axis" else None
+    return found
+
+
+def one_to_one(s: Statement) -> bool:
+    """True if no element is written twice: the axes stand bare in the target, each once, and all else is fixed."""
+    own = [bare(e) for e in s.subscripts if any(a in s.axes for a in axes_of(e))]
+    return None not in own and len(set(own)) == len(own) == len(s.axes) and set(own) == set(s.axes)
+
+
+def covers(s: Statement, shape: tuple[int | None, ...], free: Collection[Axis] = ()) -> bool:
+    """True if the statement writes every element of its target (over all values of the axes free around it)."""
+    found = [bare(e) for e in s.subscripts]
+    known = {*s.axes, *free}
+    return (
+        len(set(found)) == len(found)
+        and all(a is not None and a in known for a in found)
+        and all(a is not None and a.extent == e for a, e in zip(found, shape, strict=True))
+    )
+
+
+def inside(subscripts: tuple[Expr, ...], shape: tuple[int | None, ...]) -> bool:
+    """True if affine subscripts stay inside a tensor for all values of their axes."""
+    for e, size in zip(subscripts, shape, strict=True):
+        if size is None:
+            if e.op != "axis" or e.value.extent is not None:
+                return False
+            continue
+        low, high = interval(e)
+        if low < 0 or high >= size:
+            return False
+    return True
+
+
+def is_affine(subscripts: Iterable[Expr]) -> bool:
+    """True if every subscript is a sum of axes with constant coefficients."""
+    return all(term.op == "axis" for e in subscripts for term, _ in affine(e).terms)
+
+
+def loop_axes(s: Statement) -> tuple[Axis, ...]:
+    """The axes that a statement binds: its own and those of its reduction."""
+    return (*s.axes, *s.over)
+
+
+def fresh_axis(a: Axis, taken: Collection[str]) -> Axis:
+    """An axis of the same extent whose name is not taken."""
+    name, number = a.name, 1
+    while name in taken:
+        name, number = f"{a.name}_{number}", number + 1
+    return Axis(name, a.extent)
+
+
+def rename(s: Statement, names: Mapping[Axis, Axis], taken: Collection[str] = ()) -> Statement:
+    """The statement with its axes renamed, the others moved out of the way of the new names and of ``taken``."""
+    changed = {old: new for old, new in names.items() if old != new}
+    reserved = {*taken, *(new.name for new in names.values())}
+    for a in loop_axes(s):
+        if a in names:
+            continue
+        if a.name in reserved:
+            changed[a] = fresh_axis(a, reserved | {b.name for b in loop_axes(s)})
+        reserved.add(changed.get(a, a).name)
+    if not changed:
+        return s
+    values = {axis(old): axis(new) for old, new in changed.items()}
+    return Statement(
+        s.target,
+        tuple(substitute(e, values) for e in s.subscripts),
+        tuple(changed.get(a, a) for a in s.axes),
+        substitute(s.body, values),
+        s.reduce,
+        tuple(changed.get(a, a) for a in s.over),
+        s.accumulate,
+        s.origin,
+    )
+
+
+def free_axes(s: Statement) -> list[Axis]:
+    """The axes that a statement uses and does not bind: those of time loops around it."""
+    bound = set(loop_axes(s))
+    found: dict[Axis, None] = {}
+    for e in (*s.subscripts, s.body):
+        found.update(dict.fromkeys(a for a in axes_of(e) if a not in bound))
+    return list(found)
+
+
+def elements(tensor: Tensor) -> int:
+    """The number of elements of a tensor, for one example where it has the batch axis."""
+    total = 1
+    for e in tensor.shape:
+        total *= 1 if e is None else e
+    return total
+
+
+def last_writers(program: Program) -> dict[str, int]:
+    """For each tensor that is written, the position of the last step that writes it."""
+    return {s.target: i for i, step in enumerate(program.steps) for s in step_statements(step)}

@@ -1,0 +1,153 @@
+"""Make an expression an operand of a contraction: a load that stays inside its tensor.
+
+What is not such a load becomes a tensor of its own. A window, ``where(0 <= h + p - 1, x[h + p - 1], 0)``, depends on
+``h`` and ``p`` through ``h + p`` only: its tensor runs over the values of that sum, which is a copy of ``x`` with a halo
+of zeros, and not one value for each pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from bpcompile.program.access import fresh_axis, inside, is_affine
+from bpcompile.program.affine import Affine, affine, from_affine, interval
+from bpcompile.program.nodes import Axis, Expr, axes_of, axis, load, loads, node
+from bpcompile.program.statements import Origin, Statement, Tensor
+
+
+@dataclass(eq=False)
+class NewTensors:
+    """Tensors and statements that a pass adds."""
+
+    tensors: dict[str, Tensor]
+    statements: list[Statement] = field(default_factory=list)
+
+    def name(self, wanted: str) -> str:
+        """A name that is not taken."""
+        name, number = wanted, 1
+        while name in self.tensors:
+            name, number = f"{wanted}_{number}", number + 1
+        return name
+
+    def define(
+        self, wanted: str, axes: tuple[Axis, ...], body: Expr, origin: Origin,
+        reduce: str | None = None, over: tuple[Axis, ...] = (),
+    ) -> str:  # fmt: skip
+        """Add a tensor over some axes, the batch first, and the statement that computes it."""
+        ordered = tuple(sorted(axes, key=lambda a: a.extent is not None))
+        name = self.name(wanted)
+        self.tensors[name] = Tensor(name, tuple(a.extent for a in ordered), label=wanted)
+        subscripts = tuple(axis(a) for a in ordered)
+        self.statements.append(Statement(name, subscripts, ordered, body, reduce, over, False, origin))
+        return name
+
+
+def is_plain(e: Expr, tensors: dict[str, Tensor]) -> bool:
+    """True if the expression is an operand already."""
+    return e.op == "load" and e.kind == "real" and is_affine(e.args) and inside(e.args, tensors[e.value[0]].shape)
+
+
+def operand_axes(e: Expr, fixed: Collection[Axis]) -> dict[Axis, tuple[Expr, Axis, int]] | None:
+    """How a tensor that holds the expression would be indexed.
+
+    For each axis of the expression: the affine form it is used through, the axis of the new tensor, and the least value
+    of the form. Nothing if some axes are used through several forms.
+    """
+    forms: dict[tuple[tuple[Expr, int], ...], None] = {}
+    for part in _integer_parts(e):
+        form = affine(part)
+        if any(term.op not in ("axis", "size", "load") and axes_of(term) for term, _ in form.terms):
+            return None
+        own = tuple((t, c) for t, c in form.terms if t.op == "axis" and t.value not in fixed)
+        if own:
+            forms[own if own[0][1] > 0 else tuple((t, -c) for t, c in own)] = None
+    found: dict[Axis, tuple[Expr, Axis, int]] = {}
+    taken = {a.name for a in axes_of(e)}
+    for form_terms in forms:
+        combined = from_affine(Affine(0, form_terms))
+        low, high = interval(combined)
+        axes = [t.value for t, _ in form_terms]
+        if len(axes) == 1 and form_terms[0][1] == 1:
+            new = axes[0]
+        elif high == float("inf"):
+            return None
+        else:
+            new = fresh_axis(Axis(axes[0].name, int(high - low) + 1), taken)
+            taken.add(new.name)
+        for a in axes:
+            if a in found and found[a][0] is not combined:
+                return None
+            found[a] = (combined, new, int(low))
+    return found
+
+
+def _integer_parts(e: Expr) -> Iterator[Expr]:
+    """The outermost integer expressions: subscripts, and what comparisons compare."""
+    stack, seen = [e], {e}
+    while stack:
+        current = stack.pop()
+        if current.kind == "int" and current.op != "load":
+            yield current
+            stack_next: tuple[Expr, ...] = tuple(t for t, _ in affine(current).terms if t.op == "load")
+        else:
+            stack_next = current.args
+        for a in stack_next:
+            if a not in seen:
+                seen.add(a)
+                stack.append(a)
+
+
+def operand_volume(e: Expr, fixed: Collection[Axis]) -> tuple[Axis, ...] | None:
+    """The axes of the tensor that would hold the expression."""
+    found = operand_axes(e, fixed)
+    return None if found is None else tuple(dict.fromkeys(new for _, new, _ in found.values()))
+
+
+def as_operand(e: Expr, fixed: Collection[Axis], made: NewTensors, origin: Origin) -> Expr | None:
+    """A load of the expression's value; adds a tensor unless the expression is an operand already."""
+    if is_plain(e, made.tensors):
+        return e
+    found = operand_axes(e, fixed)
+    if found is None or not found:
+        return None
+    values: dict[tuple[tuple[Expr, int], ...], tuple[Axis, int]] = {}
+    for combined, new, low in found.values():
+        values[affine(combined).terms] = (new, low)
+    body = _over_new_axes(e, fixed, values)
+    axes = tuple(dict.fromkeys(new for _, new, _ in found.values()))
+    window = any(affine(combined).terms != ((axis(new), 1),) for combined, new, _ in found.values())
+    base = next((x.value[0] for x in loads(e) if x.kind == "real"), "mask")
+    name = made.define(f"{base}_{'padded' if window else 'factor'}", axes, body, origin)
+    subscripts = {}
+    for combined, new, low in found.values():
+        subscripts[new] = from_affine(Affine(-low, affine(combined).terms))
+    return load(name, [subscripts[e_axis.value] for e_axis in made.statements[-1].subscripts])
+
+
+def _over_new_axes(
+    e: Expr, fixed: Collection[Axis], values: dict[tuple[tuple[Expr, int], ...], tuple[Axis, int]]
+) -> Expr:
+    """The expression with each affine form of the old axes written in the new ones."""
+    memo: dict[Expr, Expr] = {}
+
+    def go(x: Expr) -> Expr:
+        found = memo.get(x)
+        if found is None:
+            found = memo[x] = change(x)
+        return found
+
+    def change(x: Expr) -> Expr:
+        if x.kind == "int" and x.op != "load":
+            form = affine(x)
+            own = tuple((t, c) for t, c in form.terms if t.op == "axis" and t.value not in fixed)
+            rest = tuple((go(t) if t.op == "load" else t, c) for t, c in form.terms if (t, c) not in own)
+            if not own:
+                return from_affine(Affine(form.constant, rest))
+            sign = 1 if own[0][1] > 0 else -1
+            new, low = values[own if sign > 0 else tuple((t, -c) for t, c in own)]
+            return from_affine(Affine(form.constant + sign * low, ((axis(new), sign), *rest)))
+        args = tuple(go(a) for a in x.args)
+        return x if args == x.args else node(x.op, args, x.value)
+
+    return go(e)

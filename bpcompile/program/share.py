@@ -1,0 +1,217 @@
+"""Compute each value once: value numbering across forward and backward, whatever the indices are called.
+
+Requires a well-formed program. Establishes: no two statements compute the same tensor; where an expression is what an
+earlier statement has stored, it is read from there (the backward pass uses ``a`` where it would compute ``sigmoid(z)``
+again). This is the dynamic programming of backpropagation. A random draw says which element of which stream it is, so
+equal draws are the same draw.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from bpcompile.program.access import bare, covers, one_to_one, reads, step_statements
+from bpcompile.program.canonical import Canonical
+from bpcompile.program.dead import without_dead
+from bpcompile.program.nodes import UNARY_FUNCTIONS, Axis, Expr, axes_of, axis, children_first, load, loads, node
+from bpcompile.program.statements import Program, Statement, Step, Tensor, TimeLoop
+
+EXPENSIVE: Final = frozenset(UNARY_FUNCTIONS) - {"abs", "sign", "floor", "ceil", "round"} | {"div", "pow", "atan2"}
+"""Operations that cost more than reading the result."""
+
+EVERYWHERE: Final = -1
+"""The scope of what has one value in the whole program; within a time loop only, the scope is the loop's position."""
+
+_LEAVES: Final = ("const", "axis", "size", "flag", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor that holds a value: its subscripts are the canonical axes of these numbers.
+
+    ``fixed`` are the canonical axes that must be time itself, since the tensor holds the value of one iteration.
+    """
+
+    tensor: str
+    numbers: tuple[int, ...]
+    scope: int
+    fixed: tuple[tuple[int, Axis], ...]
+
+
+@dataclass(eq=False)
+class _Known:
+    """What has been computed so far."""
+
+    tensors: Mapping[str, Tensor]
+    scopes: Mapping[str, int]
+    written_once: frozenset[str]
+    canonical: Canonical = field(default_factory=Canonical)
+    values: dict[object, list[Stored]] = field(default_factory=dict)
+    aliases: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+
+    def find(self, key: object, axes: tuple[Axis, ...], scope: int) -> Stored | None:
+        """A tensor that holds the value here."""
+        for stored in self.values.get(key, ()):
+            if stored.scope in (EVERYWHERE, scope) and all(axes[k] == a for k, a in stored.fixed):
+                return stored
+        return None
+
+
+def share(program: Program) -> Program:
+    """Replace what has been computed before by a load of it."""
+    writers = Counter(s.target for s in program.statements())
+    once = frozenset(name for name, count in writers.items() if count == 1)
+    known = _Known(program.tensors, tensor_scopes(program), once)
+    steps: list[Step] = []
+    for position, step in enumerate(program.steps):
+        if isinstance(step, TimeLoop):
+            body = [_shared(s, known, position, (step.axis,)) for s in step.body]
+            kept = tuple(s for s in body if s is not None)
+            if kept:
+                steps.append(replace(step, body=kept))
+        else:
+            s = _shared(step, known, EVERYWHERE, ())
+            if s is not None:
+                steps.append(s)
+    return without_dead(program.with_steps(tuple(steps)))
+
+
+def tensor_scopes(program: Program) -> dict[str, int]:
+    """The scope of each tensor that has one value there; those that are read between two writes are left out."""
+    writers: dict[str, list[tuple[int, int]]] = {}
+    for position, step in enumerate(program.steps):
+        for inner, s in enumerate(step_statements(step)):
+            writers.setdefault(s.target, []).append((position, inner))
+    scopes = dict.fromkeys(program.tensors, EVERYWHERE)
+    for position, step in enumerate(program.steps):
+        for s in step_statements(step):
+            if isinstance(step, TimeLoop) and step.axis not in {a for e in s.subscripts for a in axes_of(e)}:
+                scopes[s.target] = position
+    for position, step in enumerate(program.steps):
+        for inner, s in enumerate(step_statements(step)):
+            for name in reads(replace(s, accumulate=False)):
+                last = max(writers.get(name, [(-1, -1)]))
+                if last[0] < position:
+                    continue
+                alone = len(writers[name]) == 1 and last[0] == position
+                in_order = scopes.get(name) == EVERYWHERE or last[1] < inner
+                if not (alone and in_order and isinstance(step, TimeLoop)):
+                    scopes.pop(name, None)
+    return scopes
+
+
+def _shared(s: Statement, known: _Known, scope: int, free: tuple[Axis, ...]) -> Statement | None:
+    """The statement with what is known replaced by loads; nothing if its whole value is known."""
+    original = s
+    memo: dict[Expr, Expr] = {}
+    subscripts = tuple(_rewritten(e, known, scope, memo) for e in s.subscripts)
+    s = replace(s, subscripts=subscripts, body=_rewritten(s.body, known, scope, memo))
+    tensor = known.tensors[s.target]
+    if s.accumulate or not one_to_one(s) or not covers(s, tensor.shape, free):
+        return s
+    if s.target not in known.scopes or s.target not in known.written_once:
+        return s
+    if s.reduce:
+        key, axes = _reduction_key(s, known)
+        stored = known.find(key, axes, scope)
+        if stored is not None:
+            value = load(stored.tensor, [axis(axes[k]) for k in stored.numbers], tensor.kind)
+            s = replace(s, body=value, reduce=None, over=())
+        else:
+            _register(s, key, axes, known, free)
+    if s.reduce is None:
+        if tensor.role == "temporary" and _aliased(s, known):
+            return None
+        for body in dict.fromkeys((s.body, original.body if original.reduce is None else s.body)):
+            if _worth_storing(body, known, scope):
+                _register(s, *known.canonical.key(body), known, free)
+    return s
+
+
+def _reduction_key(s: Statement, known: _Known) -> tuple[object, tuple[Axis, ...]]:
+    """The key of a whole reduction: its body, which of the axes it runs over, and those that the body does not use."""
+    body, axes = known.canonical.key(s.body)
+    axes = (*axes, *(a for a in (*s.axes, *s.over) if a not in axes))
+    numbers = [axes.index(a) for a in s.over]
+    over = tuple(numbers) if s.reduce in ("argmax", "argmin") else tuple(sorted(numbers))
+    return (s.reduce, body, over, tuple(a.extent for a in axes)), axes
+
+
+def _register(s: Statement, key: object, axes: tuple[Axis, ...], known: _Known, free: tuple[Axis, ...]) -> None:
+    """Note that the statement's target holds the value of the key."""
+    target = [bare(e) for e in s.subscripts]
+    if any(a not in axes for a in target):
+        return
+    numbers = tuple(axes.index(a) for a in target if a is not None)
+    fixed = tuple((k, a) for k, a in enumerate(axes) if a in free and a not in target)
+    known.values.setdefault(key, []).append(Stored(s.target, numbers, known.scopes[s.target], fixed))
+
+
+def _aliased(s: Statement, known: _Known) -> bool:
+    """Note that a tensor is a copy of another one, axes permuted."""
+    if s.body.op != "load":
+        return False
+    source = known.tensors[s.body.value[0]]
+    target = [bare(e) for e in s.subscripts]
+    own = [bare(e) for e in s.body.args]
+    if source.name not in known.scopes or source.kind != known.tensors[s.target].kind or None in own:
+        return False
+    if any(a not in target for a in own) or known.scopes[source.name] != known.scopes[s.target]:
+        return False
+    if any(a is not None and a.extent != e for a, e in zip(own, source.shape, strict=True)):
+        return False
+    known.aliases[s.target] = (source.name, tuple(target.index(a) for a in own))
+    return True
+
+
+def _worth_storing(e: Expr, known: _Known, scope: int) -> bool:
+    """True if reading the value beats computing it again, and all it depends on has one value."""
+    if e.kind != "real" or e.op in _LEAVES or e.op == "load":
+        return False
+    used = loads(e)
+    if any(known.scopes.get(x.value[0], scope + 1) not in (EVERYWHERE, scope) for x in used):
+        return False
+    if any(x.op == "draw" for x in children_first(e)):
+        return True
+    return len(used) > 1 or (bool(used) and any(_expensive(x) for x in children_first(e)))
+
+
+def _expensive(e: Expr) -> bool:
+    return e.op in EXPENSIVE and not (e.op == "div" and not loads(e.args[1]))
+
+
+def _rewritten(e: Expr, known: _Known, scope: int, memo: dict[Expr, Expr]) -> Expr:
+    """The expression with what is stored replaced by loads, the largest parts first."""
+    found = memo.get(e)
+    if found is None:
+        found = memo[e] = _rewritten_node(e, known, scope, memo)
+    return found
+
+
+def _rewritten_node(e: Expr, known: _Known, scope: int, memo: dict[Expr, Expr]) -> Expr:
+    if e.op in _LEAVES:
+        return e
+    value = _looked_up(e, known, scope)
+    if value is not None:
+        return value
+    args = tuple(_rewritten(a, known, scope, memo) for a in e.args)
+    if e.op == "stop":
+        return args[0]
+    if e.op == "load" and e.value[0] in known.aliases:
+        source, order = known.aliases[e.value[0]]
+        return load(source, [args[k] for k in order], e.kind)
+    if args == e.args:
+        return e
+    e = node(e.op, args, e.value)
+    return _looked_up(e, known, scope) or e
+
+
+def _looked_up(e: Expr, known: _Known, scope: int) -> Expr | None:
+    if e.kind != "real" or e.op == "load":
+        return None
+    key, axes = known.canonical.key(e)
+    stored = known.find(key, axes, scope)
+    return None if stored is None else load(stored.tensor, [axis(axes[k]) for k in stored.numbers])

@@ -1,0 +1,1 @@
+"""Training: data, optimizers as equations, schedules, the loop."""
