@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bpcompile.arrays import ArraySpec
 from bpcompile.parameters import Layout
-from bpcompile.program.nodes import Expr, walk_nodes
 from bpcompile.program.statements import Program, Tensor
+
+if TYPE_CHECKING:
+    from bpcompile.language.network import Network
+    from bpcompile.language.records import TensorInfo
 
 
 @dataclass(frozen=True)
@@ -69,60 +73,29 @@ class Signature:
         return next(s for s in self.arrays if s.name == name)
 
 
-def signature_of(program: Program, dtype: str) -> Signature:
-    """Read the face of a program from its tensors."""
-    tensors = list(program.tensors.values())
-    labels = compared_integers(program)
-    arrays = [_array_spec(t, labels.get(t.name, ())) for t in tensors if t.role in ("input", "target")]
-    inputs = {a.name for a in arrays}
+def signature_of(network: Network, predict: Program, training: Program | None, dtype: str) -> Signature:
+    """Read the face of a network's programs from their tensors, in the order of generated code."""
+    tensors = list((training or predict).tensors.values())
+    outputs = {t.of or t.name: t for t in predict.tensors.values() if t.role == "output"}
+    arrays = tuple(_array_spec(t, network.tensors[t.name]) for t in tensors if t.role in ("input", "target"))
+    names = {a.name for a in arrays}
     return Signature(
-        name=program.name,
+        name=network.name,
         dtype=dtype,
         parameters=_layout(t for t in tensors if t.role == "parameter"),
         states=_layout(t for t in tensors if t.role == "state"),
-        arrays=tuple(arrays),
-        outputs=tuple(OutputSpec(t.name, t.shape, t.kind == "int") for t in tensors if t.role == "output"),
-        input_gradients=tuple(t.of for t in tensors if t.role == "gradient" and t.of in inputs),
-        has_loss=any(t.role == "loss" for t in tensors),
+        arrays=arrays,
+        outputs=tuple(OutputSpec(name, t.shape, t.kind == "int") for name, t in outputs.items()),
+        input_gradients=tuple(t.of for t in tensors if t.role == "gradient" and t.of in names),
+        has_loss=training is not None,
     )
 
 
-def with_dtype(signature: Signature, dtype: str) -> Signature:
-    """The same face with another element type."""
-    return replace(signature, dtype=dtype)
-
-
-def _array_spec(t: Tensor, extra: tuple[int, ...]) -> ArraySpec:
+def _array_spec(t: Tensor, info: TensorInfo) -> ArraySpec:
     shape = tuple(e for e in t.shape if e is not None)
-    outside = tuple(v for v in extra if t.classes is None or not 0 <= v < t.classes)
-    return ArraySpec(t.name, shape, t.kind == "int", t.classes, outside, t.role == "target")
+    return ArraySpec(t.name, shape, t.kind == "int", t.classes, tuple(info.exempt), t.role == "target")
 
 
-def _layout(tensors: Any) -> Layout:
+def _layout(tensors: Iterable[Tensor]) -> Layout:
     chosen = list(tensors)
-    return Layout(tuple(t.name for t in chosen), tuple(t.shape for t in chosen))
-
-
-def compared_integers(program: Program) -> dict[str, tuple[int, ...]]:
-    """For each integer tensor, the constants that the equations compare it with by ``==`` and ``!=``.
-
-    Such a value is one that the equations know how to treat: the ignored label of ``where(y[n] == -100, 0, ...)``.
-    """
-    found: dict[str, dict[int, None]] = {}
-    for e in walk_nodes(root for s in program.statements() for root in (*s.subscripts, s.body)):
-        if e.op not in ("eq", "ne"):
-            continue
-        for tensor, number in (e.args, e.args[::-1]):
-            value = _integer(number)
-            if tensor.op == "load" and tensor.kind == "int" and value is not None:
-                found.setdefault(tensor.value[0], {}).setdefault(value)
-    return {name: tuple(values) for name, values in found.items()}
-
-
-def _integer(e: Expr) -> int | None:
-    if e.op == "neg":
-        inner = _integer(e.args[0])
-        return None if inner is None else -inner
-    if e.op != "const" or isinstance(e.value, bool) or e.value != e.value or abs(e.value) == float("inf"):
-        return None
-    return int(e.value) if e.value == int(e.value) else None
+    return Layout(tuple(t.name for t in chosen), tuple(tuple(e or 0 for e in t.shape) for t in chosen))

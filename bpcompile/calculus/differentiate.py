@@ -78,6 +78,7 @@ def differentiate(
     state.prepare(wrt)
     for tensor in state.order:
         state.collect(tensor, wanted=tensor in wrt)
+        state.done.add(tensor)
     for tensor in wrt:
         if tensor not in state.done:
             state.define_zero(tensor)
@@ -173,7 +174,6 @@ class _Backward:
 
     def collect(self, tensor: str, wanted: bool) -> None:
         """Define the adjoint of one tensor from the contributions of all its readers."""
-        self.done.add(tensor)
         adjoint = adjoint_name(tensor)
         if tensor == LOSS:
             self._finish(tensor, adjoint, (), const(1.0), [], wanted)

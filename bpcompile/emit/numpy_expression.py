@@ -133,8 +133,14 @@ class Writer:
             self._bound[key] = result
         return result
 
+    def top(self, e: Expr, frame: Frame) -> Text:
+        """As `value`, for what gets a name anyway."""
+        return self._plain(e, frame, False)
+
     def as_real(self, e: Expr, frame: Frame, guarded: bool = False) -> Text:
         """As `value`; integer arrays converted, since int64 with float32 would make float64."""
+        if e.op == "where" and e.kind == "int" and all(self.is_number(a) for a in e.args[1:]):
+            return self._where(e, frame, guarded, real=True)
         text = self.value(e, frame, guarded)
         if e.kind == "int" and not self.is_number(e):
             self.uses_real = True
@@ -202,9 +208,9 @@ class Writer:
         right_needs = strength if e.op == "pow" else strength + tight
         return Text(f"{a.within(left_needs)}{sign}{b.within(right_needs)}", strength)
 
-    def _where(self, e: Expr, frame: Frame, guarded: bool) -> Text:
+    def _where(self, e: Expr, frame: Frame, guarded: bool, real: bool = False) -> Text:
         condition = self.value(e.args[0], frame, guarded).text
-        if e.kind == "int":
+        if e.kind == "int" and not real:
             a, b = (self.value(x, frame, True).text for x in e.args[1:])
         else:
             a, b = (self.as_real(x, frame, True).text for x in e.args[1:])

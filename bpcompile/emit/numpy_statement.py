@@ -66,7 +66,7 @@ def _create(w: Writer, s: Statement, places: Frame, target: str, value: Text) ->
 
 
 def _scatter(w: Writer, s: Statement, axes: Frame, target: str) -> None:
-    value = w.value(s.body, axes) if s.reduce is None else _reduction(w, s, axes, s.over)
+    value = w.top(s.body, axes) if s.reduce is None else _reduction(w, s, axes, s.over)
     index = w.positions(s.target, s.subscripts, axes)
     if s.accumulate:
         w.lines.append(f"np.add.at({target}, ({index}{',' if len(s.subscripts) == 1 else ''}), {value.text})")
@@ -79,7 +79,7 @@ def _reduced(w: Writer, s: Statement, places: Frame, extra: Frame) -> Text:
     if s.reduce == "sum" or (s.reduce is None and extra):
         return _sum(w, s.body, places, (*extra, *s.over))
     if s.reduce is None:
-        return w.value(s.body, places)
+        return w.top(s.body, places)
     inner = _reduction(w, s, (*places, *extra), s.over)
     if not extra:
         return inner

@@ -92,7 +92,7 @@ def _integer_parts(e: Expr) -> Iterator[Expr]:
             stack_next: tuple[Expr, ...] = tuple(t for t, _ in affine(current).terms if t.op == "load")
         else:
             stack_next = current.args
-        for a in stack_next:
+        for a in reversed(stack_next):
             if a not in seen:
                 seen.add(a)
                 stack.append(a)
@@ -115,7 +115,8 @@ def as_operand(e: Expr, fixed: Collection[Axis], made: NewTensors, origin: Origi
     for combined, new, low in found.values():
         values[affine(combined).terms] = (new, low)
     body = _over_new_axes(e, fixed, values)
-    axes = tuple(dict.fromkeys(new for _, new, _ in found.values()))
+    in_order = [a for x in loads(e) for subscript in x.args for a in axes_of(subscript)]
+    axes = tuple(dict.fromkeys(found[a][1] for a in (*in_order, *found) if a in found))
     window = any(affine(combined).terms != ((axis(new), 1),) for combined, new, _ in found.values())
     base = next((x.value[0] for x in loads(e) if x.kind == "real"), "mask")
     name = made.define(f"{base}_{'padded' if window else 'factor'}", axes, body, origin)

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bpcompile.program.access import bare, covers, one_to_one, reads, step_statements
+from bpcompile.program.access import bare, covers, inside, is_affine, one_to_one, reads, step_statements
+from bpcompile.program.affine import simplify_integer
 from bpcompile.program.canonical import Canonical
 from bpcompile.program.dead import without_dead
-from bpcompile.program.nodes import UNARY_FUNCTIONS, Axis, Expr, axes_of, axis, children_first, load, loads, node
+from bpcompile.program.nodes import UNARY_FUNCTIONS, Axis, Expr, axes_of, axis, children_first, load, loads, node, substitute
 from bpcompile.program.statements import Program, Statement, Step, Tensor, TimeLoop
 
 EXPENSIVE: Final = frozenset(UNARY_FUNCTIONS) - {"abs", "sign", "floor", "ceil", "round"} | {"div", "pow", "atan2"}
@@ -50,7 +51,7 @@ class _Known:
     written_once: frozenset[str]
     canonical: Canonical = field(default_factory=Canonical)
     values: dict[object, list[Stored]] = field(default_factory=dict)
-    aliases: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    copies: dict[str, Statement] = field(default_factory=dict)
 
     def find(self, key: object, axes: tuple[Axis, ...], scope: int) -> Stored | None:
         """A tensor that holds the value here."""
@@ -123,7 +124,7 @@ def _shared(s: Statement, known: _Known, scope: int, free: tuple[Axis, ...]) -> 
         else:
             _register(s, key, axes, known, free)
     if s.reduce is None:
-        if tensor.role == "temporary" and _aliased(s, known):
+        if tensor.role == "temporary" and _copied(s, known):
             return None
         for body in dict.fromkeys((s.body, original.body if original.reduce is None else s.body)):
             if _worth_storing(body, known, scope):
@@ -150,20 +151,18 @@ def _register(s: Statement, key: object, axes: tuple[Axis, ...], known: _Known, 
     known.values.setdefault(key, []).append(Stored(s.target, numbers, known.scopes[s.target], fixed))
 
 
-def _aliased(s: Statement, known: _Known) -> bool:
-    """Note that a tensor is a copy of another one, axes permuted."""
-    if s.body.op != "load":
+def _copied(s: Statement, known: _Known) -> bool:
+    """Note that a tensor is a copy of another one, its subscripts sums of the axes."""
+    if s.body.op != "load" or not is_affine(s.body.args):
         return False
     source = known.tensors[s.body.value[0]]
-    target = [bare(e) for e in s.subscripts]
-    own = [bare(e) for e in s.body.args]
-    if source.name not in known.scopes or source.kind != known.tensors[s.target].kind or None in own:
+    if source.name not in known.scopes or source.kind != known.tensors[s.target].kind:
         return False
-    if any(a not in target for a in own) or known.scopes[source.name] != known.scopes[s.target]:
+    if known.scopes[source.name] != known.scopes[s.target] or not inside(s.body.args, source.shape):
         return False
-    if any(a is not None and a.extent != e for a, e in zip(own, source.shape, strict=True)):
+    if any(a not in s.axes for e in s.body.args for a in axes_of(e)):
         return False
-    known.aliases[s.target] = (source.name, tuple(target.index(a) for a in own))
+    known.copies[s.target] = s
     return True
 
 
@@ -200,9 +199,10 @@ def _rewritten_node(e: Expr, known: _Known, scope: int, memo: dict[Expr, Expr]) 
     args = tuple(_rewritten(a, known, scope, memo) for a in e.args)
     if e.op == "stop":
         return args[0]
-    if e.op == "load" and e.value[0] in known.aliases:
-        source, order = known.aliases[e.value[0]]
-        return load(source, [args[k] for k in order], e.kind)
+    if e.op == "load" and e.value[0] in known.copies:
+        copy = known.copies[e.value[0]]
+        values = dict(zip(copy.subscripts, args, strict=True))
+        return load(copy.body.value[0], [simplify_integer(substitute(x, values)) for x in copy.body.args], e.kind)
     if args == e.args:
         return e
     e = node(e.op, args, e.value)

@@ -40,7 +40,7 @@ def write_loops(
         return
     loop, writer = loops[0], scopes[0].writer
     variable = writer.variable(loop.axis)
-    if loop.batch:
+    if loop.batch and span is None:
         writer.arguments.n()
     axes = {**dict.fromkeys(loop.collapsed, "0"), loop.axis: variable}
     inner = siblings([s.child(axes, writes) for s in scopes])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -37,7 +38,7 @@ class KernelFunction:
     equations: tuple[str, ...]
     phases: tuple[PhaseFunction, ...]
     arguments: tuple[str, ...]
-    divisible: bool
+    leading: tuple[str, ...]
 
 
 @dataclass
@@ -60,9 +61,9 @@ class KernelTable:
             self.functions.append(_function(replace(kernel, name=name)))
         return self._found[key]
 
-    def divisible(self, name: str) -> bool:
-        """True if a function takes the parallel_for as its first argument."""
-        return any(f.name == name and f.divisible for f in self.functions)
+    def leading(self, name: str) -> tuple[str, ...]:
+        """What a function takes before the kernel's own arguments: ``parallel``, ``n``."""
+        return next(f.leading for f in self.functions if f.name == name)
 
     def _unique(self, stem: str) -> str:
         number = self._names.get(stem, 0) + 1
@@ -115,8 +116,7 @@ class CallWriter:
         if text.scratch:
             self.scratch[text.scratch] = None
         passed = [self._argument(a) for a in text.arguments]
-        if self.table.divisible(name):
-            passed.insert(0, "parallel")
+        passed[:0] = [_PASSED[a] for a in self.table.leading(name)]
         comments = [f"/* {_plain(e)} */" for e in text.equations]
         return [*comments, f"{name}({', '.join(passed)});"]
 
@@ -176,8 +176,9 @@ class CallWriter:
 
 
 _PASSED: Mapping[str, str] = {
-    "n": "n", "key": "call->key", "step": "call->step", "training": "training", "scratch": "scratch",
+    "parallel": "parallel", "n": "n", "key": "call->key", "step": "call->step", "training": "training", "scratch": "scratch",
 }  # fmt: skip
+_LEADING: Mapping[str, str] = {"parallel": "const P_parallel *parallel", "n": "ptrdiff_t n"}
 
 
 def _plain(text: str) -> str:
@@ -196,15 +197,19 @@ def _function(kernel: KernelText) -> KernelFunction:
                 name, ", ".join(parameters) or "void", phase.body, phase.units, phase.work, phase.attributes, members
             )
         )
-    divisible = any(p.units for p in phases)
-    if len(phases) == 1 and not divisible:
+    leading: tuple[str, ...] = ()
+    if any(p.units for p in phases):
+        sizes = " ".join(f"{p.units} {p.work}" for p in phases if p.units)
+        own_n = any(a.source == "n" for a in kernel.arguments) or not re.search(r"\bn\b", sizes)
+        leading = ("parallel",) if own_n else ("parallel", "n")
+    elif len(phases) == 1:
         phases = [replace(phases[0], name=kernel.name)]
-    outer = ["const P_parallel *parallel"] if divisible else []
+    outer = [_LEADING[a] for a in leading]
     return KernelFunction(
         kernel.name,
         ", ".join([*outer, *declarations]) or "void",
         kernel.equations,
         tuple(phases),
         tuple(a.c_name for a in kernel.arguments),
-        divisible,
+        leading,
     )

@@ -76,6 +76,7 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
     columns, columns_batch = count(plan.columns)
     tables = plan.tables
     right_step = single_stride(plan.right_depth)
+    right_table = right_step is None or (tables and plan.in_place)
     right_from = "panel"
     if plan.in_place:
         right_from = f"packed ? panel : right + column{'' if tables else f' + first * {right_step}'}"
@@ -106,16 +107,16 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "left_row": offset_text(plan.left_rows, "index") or "0",
         "left_step": single_stride(plan.left_depth),
         "right_step": right_step,
-        "left_first": "" if tables else f" + first * {single_stride(plan.left_depth)}",
-        "right_first": "0" if tables or right_step is None else f"first * {right_step}",
-        "rights": "NULL" if right_step is not None and not tables else "rights",
+        "row_step": single_stride(plan.left_rows),
+        "right_first": "0" if right_table else f"first * {right_step}",
+        "rights": "rights" if right_table else "NULL",
         "right_from": right_from,
         "right_width": f"packed ? WIDTH : {right_step}" if plan.in_place else "WIDTH",
         "right_table": "packed ? inside : rights" if plan.in_place else "inside",
         "target_column": "column" if single_stride(spans(plan.columns, (plan.target,))) else "0",
         "panel_depth": -(-plan.depth_block // 16) * 16,
         "column_step": single_stride(plan.right_columns),
-        "table": _tables(plan),
+        "table": _tables(plan, right_table),
     }
     needed = ["tiles", "tables" if tables else "steps", "panels", *(["dots"] if plan.dot else [])]
     helpers = [environment().get_template(f"c/contraction_{part}.j2").render() for part in needed]
@@ -164,12 +165,9 @@ def _in_place_text(plan: Plan, dtype: str) -> str:
     return f"rows <= {PACKED_ROWS} || depths <= {depth}"
 
 
-def _tables(plan: Plan) -> dict[str, object]:
+def _tables(plan: Plan, right_table: bool) -> dict[str, object]:
     """Statements that fill tables of addresses along the depth (and, for panels, along the columns)."""
-    needed: dict[str, object] = {
-        "left": plan.tables,
-        "right": plan.tables or single_stride(plan.right_depth) is None,
-    }
+    needed: dict[str, object] = {"left": plan.tables, "right": right_table}
     both: tuple[Span, ...] = spans(plan.depth, (plan.left.form, plan.right.form))
     needed["depth_start"], needed["depth_next"] = odometer(both, ("l", "r"), "d", "first")
     needed["column_start"], needed["column_next"] = odometer(plan.right_columns, ("c",), "d", "column")

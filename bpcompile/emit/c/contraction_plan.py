@@ -145,9 +145,10 @@ def _with_tiles(plan: Plan) -> Plan:
         packing = "rows"
     elif depth == 1 and columns is not None:
         packing = "transposed"
-    dot = packing == "transposed" and single_stride(plan.left_depth) == 1
     in_place = packing == "rows"
-    tables = single_stride(plan.left_depth) is None or (in_place and depth is None)
+    left_steps = None not in (single_stride(plan.left_rows), single_stride(plan.left_depth))
+    tables = not left_steps or (in_place and depth is None)
+    dot = packing == "transposed" and left_steps and single_stride(plan.left_depth) == 1
     size, batch = count(plan.depth)
     depth_block = DEPTH_BLOCK - 16 if batch else _balanced(size, DEPTH_BLOCK)
     return replace(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from bpcompile.emit.c.access import load_scalar, load_vector
-from bpcompile.emit.c.affine import interval
+from bpcompile.emit.c.access import index_text, load_scalar, load_vector
+from bpcompile.emit.c.affine import affine, interval
 from bpcompile.emit.c.scope import Scope
 from bpcompile.program.nodes import COMPARISONS, UNARY_FUNCTIONS, Expr
 
@@ -170,12 +170,12 @@ def _vector_text(scope: Scope, e: Expr) -> str:
         return lane_by_lane(scope, e) if text is None else text
     if e.kind == "bool":
         return _mask_text(scope, e)
-    if e.kind == "int" and not _exact(scope, e):
+    if e.op == "load" or (e.kind == "int" and not _exact(scope, e)):
         return lane_by_lane(scope, e)
     if e.op == "axis":
         return f"v_splat((real){scope.axis(e.value)}) + v_iota()"
-    if e.op in ("load", "draw"):
-        return lane_by_lane(scope, e)
+    if e.op == "draw":
+        return _draws_text(scope, e)
     if e.op == "stop":
         return vector(scope, e.args[0])
     if e.op == "where":
@@ -246,11 +246,23 @@ def lane_by_lane(scope: Scope, e: Expr) -> str:
     return f"v_load({lanes})"
 
 
-def _draw_text(scope: Scope, e: Expr) -> str:
-    """A random number: its bits depend on key, step, stream and element alone."""
-    kind, stream = e.value
+def _draw_identity(scope: Scope, e: Expr) -> str:
+    """What a random number depends on: key, step, stream and element (of the first lane)."""
     arguments = scope.writer.arguments
-    element = scalar(scope, e.args[-1])
-    position = f"{arguments.key()}, {arguments.step()}, {stream}u, (uint64_t){element}"
+    element = index_text(scope, affine(e.args[-1]), ())
+    return f"{arguments.key()}, {arguments.step()}, UINT32_C({e.value[1]}), (uint64_t)({element})"
+
+
+def _draw_text(scope: Scope, e: Expr) -> str:
     parameters = "".join(f", {real(scope, a)}" for a in e.args[:-1])
-    return f"s_{kind}({position}{parameters})"
+    return f"s_draw_{e.value[0]}({_draw_identity(scope, e)}{parameters})"
+
+
+def _draws_text(scope: Scope, e: Expr) -> str:
+    """A random number for each lane, where the elements are evenly spaced."""
+    assert scope.lane is not None
+    form = affine(e.args[-1])
+    if any(scope.is_vector(t) and t.op != "axis" for t, _ in form.terms):
+        return lane_by_lane(scope, e)
+    parameters = "".join(f", {vector(scope, a)}" for a in e.args[:-1])
+    return f"v_draw_{e.value[0]}({_draw_identity(scope, e)}, (uint64_t){form.factor(scope.lane)}{parameters})"

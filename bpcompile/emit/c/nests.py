@@ -136,7 +136,9 @@ def _write_outer(plan: _Plan, root: Scope, written: frozenset[str]) -> str:
             _write_group(scopes, group, plan)
 
     if plan.lane is None:
-        write_loops([root.child(writes=written)], loops, body, written, Span("begin", "end") if divided else None)
+        inside = root.child(writes=written)
+        inside.lines = root.lines
+        write_loops([inside], loops, body, written, Span("begin", "end") if divided else None)
         return loops[0].text if divided else ""
     *outer, last = loops
     copies = max((copies_of(s, last) for s in plan.statements if s.reduce), default=1)
@@ -165,17 +167,17 @@ def _write_group(scopes: Sequence[Scope], group: tuple[Statement, ...], plan: _P
         return
     over = lanes_within(group[0]) if group[0].reduce else ()
     lane = best_lane(writer, group, inner, over)
+
+    def body(found: Sequence[Scope]) -> None:
+        for s in group:
+            write_statement(found, s, lane if lane in over else None)
+
     if lane not in inner:
-        loops = collapse(inner, uses(writer, group))
-        write_loops(scopes, loops, lambda found: [write_statement(found, s, lane) for s in group] and None, targets)
+        write_loops(scopes, collapse(inner, uses(writer, group)), body, targets)
         return
     *outer, last = collapse([*(a for a in inner if a != lane), lane], uses(writer, group))
     once = heavy(group)
     copies = 1 if once else max((copies_of(s, last) for s in group if s.reduce), default=1)
-
-    def body(found: Sequence[Scope]) -> None:
-        for s in group:
-            write_statement(found, s)
 
     write_loops(
         scopes, outer, lambda found: write_lanes(found[0], last, body, targets, copies=copies, once=once), targets

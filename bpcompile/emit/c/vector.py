@@ -71,12 +71,9 @@ def functions_in(text: str) -> tuple[str, ...]:
 
 def real_literal(value: float, dtype: str) -> str:
     """Print a finite number as a C literal of the element type that reads back bit for bit."""
-    number = float(value)
-    suffix = FORMATS[dtype].f
-    short = repr(number)
-    if number == int(number) and len(short) < 8:
-        return f"{short}{suffix}"
-    return f"{_short_hex(number)}{suffix}"
+    short = repr(float(value))
+    exact = short if len(short) < 8 and float(value).is_integer() else _short_hex(float(value))
+    return exact + FORMATS[dtype].f
 
 
 def _short_hex(number: float) -> str:

@@ -97,9 +97,9 @@ COEFFICIENTS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
         cos 0x1.5555555555555p-5 -0x1.6c16c16c168ccp-10 0x1.a01a019f38aeep-16 -0x1.27e4fa036b9b5p-22 0x1.1eeb584e7aa5ep-29 -0x1.9073d27e1f882p-37
         two_over_pi 0x1.45f306dc9c883p-1
         half_pi_1 0x1.921fb54p0
-        half_pi_2 0x1.10b461p-30
-        half_pi_3 0x1.a626331p-58
-        half_pi_4 0x1.1701b839a252p-88
+        half_pi_2 0x1.10b46p-30
+        half_pi_3 0x1.1a62633p-54
+        half_pi_4 0x1.45c06e0e68948p-86
         trig_far 26000000
         erf_end 5.95
         erfc_end 27.5

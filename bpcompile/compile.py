@@ -1,0 +1,247 @@
+"""From a network to a model: the driver, which reads as the pipeline."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from bpcompile import build
+from bpcompile.calculus.gradient import analyze, prediction, training
+from bpcompile.cost import Cost, operations
+from bpcompile.emit.c.module import emit_module
+from bpcompile.emit.c.source import ModuleSpec
+from bpcompile.emit.c.source import Source as Module
+from bpcompile.emit.numpy_module import emit_numpy
+from bpcompile.errors import BPCompileError, BPCompileWarning, CompilerMissing, nearest
+from bpcompile.language.network import Network
+from bpcompile.model import Backend, Model
+from bpcompile.model_c import CBackend
+from bpcompile.model_numpy import NumpyBackend
+from bpcompile.parameters import Layout
+from bpcompile.program.dead import restrict, specialize, without_dead
+from bpcompile.program.factor import factor
+from bpcompile.program.schedule import flat_offsets, schedule
+from bpcompile.program.share import share
+from bpcompile.program.statements import Program
+from bpcompile.signature import Signature, signature_of
+from bpcompile.training.optimizers import SEEDS, Optimizer, optimizer_program
+
+if TYPE_CHECKING:
+    from bpcompile.calculus.gradient import Calculus
+
+BACKENDS = ("c", "numpy")
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The programs of a network, shared and factored, with what they were before sharing."""
+
+    predict: Program
+    gradient: Program | None
+    update: Program | None
+    unshared: Program | None
+
+    @property
+    def reference(self) -> Program:
+        """The program whose tensors give the order of parameters, states and arrays."""
+        return self.gradient or self.predict
+
+
+@dataclass
+class _Clock:
+    """How long each stage took."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def compile(
+    net: Network,
+    backend: str = "c",
+    dtype: str = "float32",
+    threads: int = 1,
+    *,
+    wrt: Sequence[str] = ("parameters",),
+    optimizer: Optimizer | None = None,
+    flags: Sequence[str] | None = None,
+    check_finite: bool = False,
+) -> Model:
+    """Compile a network.
+
+    Parameters
+    ----------
+    net : Network
+        What to compile.
+    backend : {"c", "numpy"}
+        Generated C in an extension, or generated NumPy. Without a C compiler, NumPy is taken and a warning says so.
+    dtype : {"float32", "float64"}
+        The element type.
+    threads : int
+        How many threads work on one call. Results do not depend on it.
+    wrt : sequence of str
+        What to differentiate by: ``"parameters"``, and names of real inputs.
+    optimizer : Optimizer, optional
+        What `Model.train_epoch` does: ``bp.SGD()``, ``bp.Momentum()``, ``bp.Adam()``, ...
+    flags : sequence of str, optional
+        The C compiler's flags.
+    check_finite : bool
+        Refuse NaN and infinity in inputs, and raise when a loss or gradient is not finite.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    BPCompileError
+        If an option is unknown, or the network cannot be differentiated or built.
+    """
+    _check_options(net, backend, dtype, threads)
+    clock = _Clock()
+    with clock.stage("derive"):
+        calculus = analyze(net)
+        programs = lower(calculus, wrt, optimizer)
+    signature = signature_of(net, programs.predict, programs.reference if programs.gradient else None, dtype)
+    moments = _moments(optimizer, signature)
+    facts: dict[str, object] = {"backend": backend, "threads": threads}
+    runner: Backend
+    if backend == "c":
+        try:
+            runner = _c_backend(programs, signature, moments, threads, flags, clock, facts)
+        except CompilerMissing as error:
+            warnings.warn(f"{error}\n  The network runs on NumPy instead.", BPCompileWarning, stacklevel=2)
+            facts["backend"] = backend = "numpy"
+    if backend == "numpy":
+        with clock.stage("emit"):
+            text = emit_numpy(programs.predict, programs.gradient, programs.update, dtype)
+        runner = NumpyBackend(signature, text, moments)
+    return Model(net, signature, runner, optimizer, _cost(programs, clock, facts), check_finite)
+
+
+def lower(calculus: Calculus, wrt: Sequence[str], optimizer: Optimizer | None) -> Programs:
+    """Make the programs: each value once, sums of products in the cheapest order."""
+    predict = improve(specialize(prediction(calculus), training=False))
+    if not calculus.network.losses:
+        return Programs(predict, None, None, None)
+    unshared = without_dead(training(calculus, wrt))
+    gradient = improve(unshared)
+    size = sum(info.size for info in calculus.network.parameters.values())
+    update = optimizer_program(optimizer, size) if optimizer is not None and size else None
+    return Programs(predict, gradient, update, unshared)
+
+
+def improve(program: Program) -> Program:
+    """The passes between the calculus and the emitters."""
+    return share(factor(share(program)))
+
+
+def c_module(programs: Programs, signature: Signature, prefix: str) -> Module:
+    """Schedule the programs and write them as one C module."""
+    offsets = flat_offsets(programs.reference)
+    spec = ModuleSpec(
+        prefix=prefix,
+        title=f"The network {signature.name}.",
+        dtype=signature.dtype,  # type: ignore[arg-type]
+        predict=schedule(programs.predict, offsets),
+        value_and_grad=schedule(programs.gradient, offsets) if programs.gradient else None,
+        update=schedule(programs.update) if programs.update else None,
+        seeds=SEEDS if programs.update else (),
+    )
+    return emit_module(spec)
+
+
+def build_source(module: Module, threads: int) -> build.Source:
+    """What the builder takes: the module, and the thread pool where there are threads."""
+    pool = threads > 1
+    return build.Source(
+        prefix=module.prefix,
+        c_text=module.c_text,
+        cdef_text=module.cdef_text + (module.pool_cdef if pool else ""),
+        header_text=module.header_text,
+        dtype=module.dtype,
+        extra_units=((f"{module.prefix}_pool.c", module.pool_text),) if pool else (),
+    )
+
+
+def _c_backend(
+    programs: Programs,
+    signature: Signature,
+    moments: Layout,
+    threads: int,
+    flags: Sequence[str] | None,
+    clock: _Clock,
+    facts: dict[str, object],
+) -> CBackend:
+    with clock.stage("emit"):
+        module = c_module(programs, signature, c_prefix(signature.name))
+    with clock.stage("build"):
+        extension = build.build(build_source(module, threads), flags=flags, threads=threads)
+    facts |= {
+        "compiler": extension.compiler,
+        "flags": list(extension.flags),
+        "path": str(extension.path),
+        "source_directory": str(extension.source_directory),
+        "cached": extension.cached,
+        "kernels": module.kernels,
+    }
+    face = module.interface
+    slots = {
+        "inputs": tuple(t.name for t in face.inputs),
+        "outputs": tuple(t.name for t in face.outputs),
+        "input_grads": tuple(t.name for t in face.input_grads),
+    }
+    return CBackend(
+        signature, module.c_text, extension.lib, extension.ffi, module.prefix, moments, face.seeds, slots, threads
+    )
+
+
+def c_prefix(name: str) -> str:
+    """A C identifier for a network: what every external name of its module begins with."""
+    letters = "".join(c if c.isascii() and c.isalnum() else "_" for c in name).strip("_")
+    return f"bp_{letters}"[:48].rstrip("_") or "bp_network"
+
+
+def _moments(optimizer: Optimizer | None, signature: Signature) -> Layout:
+    names = optimizer.state if optimizer is not None else ()
+    return Layout(tuple(names), ((signature.parameters.size,),) * len(names))
+
+
+def _check_options(net: object, backend: str, dtype: str, threads: int) -> None:
+    if not isinstance(net, Network):
+        raise BPCompileError(f"compile takes a Network, not {type(net).__name__}.", hint="Write bp.Network(output, loss=...).")
+    if backend not in BACKENDS:
+        raise BPCompileError(f"There is no backend {backend!r}; there are 'c' and 'numpy'.", hint=nearest(str(backend), BACKENDS))
+    if dtype not in DTYPES:
+        raise BPCompileError(f"The element type must be 'float32' or 'float64', not {dtype!r}.")
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
+        raise BPCompileError(f"threads must be a positive integer, not {threads!r}.")
+
+
+def _cost(programs: Programs, clock: _Clock, facts: dict[str, object]) -> Cost:
+    cost = Cost(operations(programs.predict), seconds=clock.seconds, facts=facts)
+    if programs.gradient is None or programs.unshared is None:
+        return cost
+    forward = operations(programs.gradient, "forward")
+    return replace(
+        cost,
+        forward_ops=forward,
+        backward_ops=operations(programs.gradient) - forward,
+        unshared_ops=operations(programs.unshared),
+        separate_ops=separate_operations(programs.unshared),
+    )
+
+
+def separate_operations(program: Program) -> float:
+    """Operations where each gradient is computed on its own, with nothing kept from the others."""
+    gradients = [t.name for t in program.tensors.values() if t.role == "gradient"]
+    return sum(operations(restrict(program, [name])) for name in gradients)

@@ -1,0 +1,470 @@
+"""What the user holds: a compiled network that predicts, differentiates and trains.
+
+Every array and name is checked before generated code runs. Ready arrays (right type, shape and order, the same number of
+examples as last time) take a short way of some hundred nanoseconds; everything else is converted, or refused with a
+sentence.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpcompile.arrays import batch_size as common_batch_size
+from bpcompile.arrays import check_names, conform
+from bpcompile.errors import ArrayError, DataError, TrainingError, nearest
+from bpcompile.language.initializers import initial_values
+from bpcompile.parameters import Gradients, Layout, Parameters, State, gathered
+from bpcompile.signature import Signature
+
+if TYPE_CHECKING:
+    from bpcompile.cost import Cost
+    from bpcompile.language.network import Network
+    from bpcompile.training.optimizers import Optimizer
+
+Array = NDArray[Any]
+_WORD = 1 << 64
+
+
+class Backend(Protocol):
+    """What runs generated code; arrays come checked, in the order of the signature."""
+
+    name: str
+    source: str
+    moments: Layout
+
+    def quick(
+        self, params: Parameters, data: Mapping[str, Any], key: int, step: int, training: bool
+    ) -> tuple[float, Gradients] | None:
+        """Take the short way where everything is ready; else give None."""
+
+    def predict(
+        self, params: Parameters, arrays: Sequence[Array | None], n: int, state: State, key: int, step: int
+    ) -> list[Array]:
+        """Compute the outputs."""
+
+    def value_and_grad(
+        self, params: Parameters, arrays: Sequence[Array | None], n: int, state: State, key: int, step: int, training: bool
+    ) -> tuple[float, Gradients]:
+        """Compute loss and gradients."""
+
+    def bind(
+        self, params: Parameters, arrays: Sequence[Array | None], n: int, state: State, training: bool
+    ) -> Callable[..., tuple[float, Gradients]]:
+        """Give a function that computes loss and gradients of these arrays."""
+
+    def train_epoch(
+        self,
+        params: Parameters,
+        arrays: Sequence[Array],
+        n: int,
+        batch_size: int,
+        order: Array,
+        state: State,
+        moments: State,
+        seeds: Mapping[str, float],
+        key: int,
+        step: int,
+    ) -> Array:
+        """Run an epoch in place."""
+
+    def arena_bytes(self, n: int) -> int:
+        """Bytes of scratch memory for `n` examples."""
+
+
+@dataclass
+class OptimizerState:
+    """What an optimizer keeps of one set of parameters: its vectors, and the updates made so far."""
+
+    moments: State
+    step: int = 0
+
+
+class Model:
+    """A compiled network.
+
+    Made by `compile`. One model may be called by several threads at a time.
+
+    Parameters
+    ----------
+    network : Network
+        What was compiled.
+    signature : Signature
+        What it takes and gives.
+    backend : Backend
+        What runs it.
+    optimizer : Optimizer, optional
+        What `train_epoch` does with gradients.
+    cost : Cost
+        Operation counts, memory, and what was compiled.
+    check_finite : bool
+        Refuse NaN and infinity in inputs, and notice them in losses and gradients.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        signature: Signature,
+        backend: Backend,
+        optimizer: Optimizer | None,
+        cost: Cost,
+        check_finite: bool = False,
+    ) -> None:
+        self.network = network
+        self.signature = signature
+        self.optimizer = optimizer
+        self.cost = cost
+        self.check_finite = check_finite
+        self._backend = backend
+        self._quick = None if check_finite else backend.quick
+        self._no_state = State(signature.states, np.zeros(signature.states.size, signature.real))
+        self._optimizer_states: weakref.WeakKeyDictionary[Parameters, OptimizerState] = weakref.WeakKeyDictionary()
+
+    def __repr__(self) -> str:
+        s = self.signature
+        return f"<Model '{s.name}': {s.parameters.size} parameters, {s.dtype}, backend {self.backend}>"
+
+    @property
+    def backend(self) -> str:
+        """``c`` or ``numpy``."""
+        return self._backend.name
+
+    @property
+    def source(self) -> str:
+        """The generated text."""
+        return self._backend.source
+
+    # --- parameters -----------------------------------------------------------------------------------------------
+
+    def init(self, seed: int = 0) -> Parameters:
+        """Make parameters as the layers' initializers say.
+
+        Parameters
+        ----------
+        seed : int
+            The same seed gives the same numbers; a parameter's depend on its name and the seed alone.
+        """
+        params = self._empty_parameters()
+        for name, info in self.network.parameters.items():
+            params[name][...] = initial_values(name, info.shape, info.initializer, seed)
+        return params
+
+    def init_state(self) -> State:
+        """Make the first state; empty where the network has none."""
+        state = State(self.signature.states, np.zeros(self.signature.states.size, self.signature.real))
+        for name, info in self.network.states.items():
+            state[name][...] = initial_values(name, info.shape, info.initializer, 0)
+        return state
+
+    def parameters(self, values: Mapping[str, Any]) -> Parameters:
+        """Make parameters of any mapping of names to arrays; all names must be there.
+
+        Raises
+        ------
+        ArrayError
+            If names are missing or unknown, or an array does not fit.
+        """
+        return Parameters(
+            self.signature.parameters, gathered(self.signature.parameters, values, self.signature.real, "parameter")
+        )
+
+    def load_state_dict(self, values: Mapping[str, Any], rename: Mapping[str, str] | None = None) -> Parameters:
+        """Make parameters of a PyTorch ``state_dict``: shapes are PyTorch's, so that only names change.
+
+        Parameters
+        ----------
+        values : mapping of str to tensor
+            The state dict; tensors on the host.
+        rename : mapping of str to str, optional
+            From their names to ours. What is not in it follows the custom: ``hidden.weight`` is ``hidden.W``,
+            ``hidden.bias`` is ``hidden.b``.
+        """
+        rename = dict(rename or {})
+        for ours in rename.values():
+            if ours not in self.signature.parameters.places:
+                guess = nearest(ours, self.signature.parameters.names)
+                raise ArrayError(f"'rename' names '{ours}', which is no parameter.", hint=guess)
+        return self.parameters({rename.get(name, _customary(name)): _on_host(v) for name, v in values.items()})
+
+    def save(self, path: str | os.PathLike[str], params: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> None:
+        """Write parameters (and a state) to a safetensors file."""
+        from safetensors.numpy import save_file
+
+        arrays = {name: np.ascontiguousarray(v) for name, v in self._parameters(params).items()}
+        if state is not None:
+            arrays |= {f"state/{name}": np.ascontiguousarray(v) for name, v in self._state(state).items()}
+        try:
+            save_file(arrays, path, metadata={"network": self.signature.name, "made_by": "bpcompile"})
+        except OSError as error:
+            raise DataError(f"'{path}' cannot be written: {error.strerror or error}.") from error
+
+    def load(self, path: str | os.PathLike[str]) -> Parameters:
+        """Read parameters from a safetensors file.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read.
+        ArrayError
+            If what it holds does not fit this network.
+        """
+        return self.parameters({k: v for k, v in _safetensors(path).items() if not k.startswith("state/")})
+
+    def load_state(self, path: str | os.PathLike[str]) -> State:
+        """Read the state from a safetensors file."""
+        found = {k.removeprefix("state/"): v for k, v in _safetensors(path).items() if k.startswith("state/")}
+        return State(self.signature.states, gathered(self.signature.states, found, self.signature.real, "state"))
+
+    # --- calls ----------------------------------------------------------------------------------------------------
+
+    def predict(
+        self, params: Mapping[str, Any], *, state: Mapping[str, Any] | None = None, key: int = 0, step: int = 0, **data: Any
+    ) -> Any:
+        """Compute the network's outputs; no targets are needed, and ``training`` is off.
+
+        Parameters
+        ----------
+        params : Parameters or mapping
+            The parameters.
+        state : State, optional
+            Needed where the network has a state; it is read, not changed.
+        key, step : int
+            What random draws depend on.
+        **data
+            The inputs by name, batch first.
+
+        Returns
+        -------
+        array or tuple of arrays
+            One array for each output of the network; the array itself where there is one.
+        """
+        inputs = {name: v for name, v in data.items() if not self._is_target(name)}
+        vector = self._parameters(params)
+        arrays, n = self._arrays(inputs, targets=False)
+        outputs = self._backend.predict(vector, arrays, n, self._state(state), int(key) % _WORD, int(step) % _WORD)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def value_and_grad(
+        self,
+        params: Mapping[str, Any],
+        *,
+        state: Mapping[str, Any] | None = None,
+        key: int = 0,
+        step: int = 0,
+        training: bool = True,
+        **data: Any,
+    ) -> tuple[float, Gradients]:
+        """Compute the loss and its gradients.
+
+        Parameters
+        ----------
+        params : Parameters or mapping
+            The parameters.
+        state : State, optional
+            Needed where the network has a state, which moves on in place.
+        key, step : int
+            What random draws depend on: the same numbers give the same draws.
+        training : bool
+            The condition ``training`` of the equations.
+        **data
+            Inputs and targets by name, batch first.
+
+        Returns
+        -------
+        float
+            The loss.
+        Gradients
+            The structure of `params`, and the inputs named by ``wrt``.
+
+        Raises
+        ------
+        ArrayError
+            If an array or a name is not what the network takes.
+        """
+        if state is None and self._quick is not None:
+            found = self._quick(params, data, key, step, training)  # type: ignore[arg-type]
+            if found is not None:
+                return found
+        self._needs_loss()
+        vector = self._parameters(params)
+        arrays, n = self._arrays(data, targets=True)
+        numbers = (int(key) % _WORD, int(step) % _WORD)
+        loss, grads = self._backend.value_and_grad(vector, arrays, n, self._state(state), *numbers, bool(training))
+        if self.check_finite:
+            _check_finite(loss, grads)
+        return loss, grads
+
+    def bind(
+        self, params: Parameters, *, state: State | None = None, training: bool = True, **data: Any
+    ) -> Callable[..., tuple[float, Gradients]]:
+        """Check once, call often: give ``step(key=0, step=0)``, which computes loss and gradients of these very arrays.
+
+        The gradients are the same object each time, overwritten by the next call. What is written to ``params.flat``
+        and to the arrays is seen, where they did not have to be converted. A step belongs to one thread at a time.
+        """
+        self._needs_loss()
+        if not isinstance(params, Parameters):
+            raise ArrayError("bind takes the Parameters of this model.", hint="Make them with model.parameters(mapping).")
+        arrays, n = self._arrays(data, targets=True)
+        return self._backend.bind(self._parameters(params), arrays, n, self._state(state), training)
+
+    def train_epoch(
+        self,
+        params: Parameters,
+        *,
+        batch_size: int = 32,
+        seed: int = 0,
+        shuffle: bool = True,
+        learning_rate: float | None = None,
+        state: State | None = None,
+        **data: Any,
+    ) -> float:
+        """Go through the examples once, with an update after each batch; a smaller last batch counts too.
+
+        The loop runs in C, the optimizer included. `params` changes in place. The optimizer's own vectors belong to
+        `params` and live as long: a second epoch goes on where the first one ended.
+
+        Parameters
+        ----------
+        params : Parameters
+            Made by `init`, `load` or `parameters`.
+        batch_size : int
+            Examples for each update.
+        seed : int
+            Of the order of the examples and of random draws; give each epoch its own.
+        shuffle : bool
+            Whether to shuffle at all.
+        learning_rate : float, optional
+            Instead of the optimizer's.
+        state : State, optional
+            Needed where the network has a state, which moves on in place.
+        **data
+            All examples: inputs and targets by name.
+
+        Returns
+        -------
+        float
+            The mean loss over the examples, each batch taken with the parameters of its time.
+        """
+        self._needs_loss()
+        if self.optimizer is None:
+            raise TrainingError("The network was compiled without an optimizer.", hint="compile(net, optimizer=bp.Adam())")
+        if not isinstance(params, Parameters) or self._parameters(params) is not params:
+            raise ArrayError(
+                f"train_epoch changes parameters in place, and takes Parameters in {self.signature.dtype}.",
+                hint="Make them with model.init() or model.parameters(mapping).",
+            )
+        if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
+            raise TrainingError(f"The batch size must be a positive integer, and is {batch_size!r}.")
+        rate = self.optimizer.learning_rate if learning_rate is None else float(learning_rate)
+        if not (math.isfinite(rate) and rate >= 0):
+            raise TrainingError(f"A learning rate must be a number that is not negative, not {learning_rate!r}.")
+        arrays, n = self._arrays(data, targets=True)
+        ready = [a.copy() if np.may_share_memory(a, params.flat) else a for a in arrays if a is not None]
+        order = np.random.default_rng([int(seed), n]).permutation(n) if shuffle else np.arange(n)
+        own = self.optimizer_state(params)
+        losses = self._backend.train_epoch(
+            params, ready, n, int(batch_size), order.astype(np.int32), self._state(state), own.moments,
+            {"learning_rate": rate}, int(seed) % _WORD, own.step,
+        )  # fmt: skip
+        own.step += len(losses)
+        weights = np.full(len(losses), min(batch_size, n), np.float64)
+        weights[-1] = n - (len(losses) - 1) * min(batch_size, n)
+        return float(np.average(losses.astype(np.float64), weights=weights))
+
+    def optimizer_state(self, params: Parameters) -> OptimizerState:
+        """Give what the optimizer keeps of these parameters."""
+        own = self._optimizer_states.get(params)
+        if own is None:
+            moments = State(self._backend.moments, np.zeros(self._backend.moments.size, self.signature.real))
+            own = self._optimizer_states[params] = OptimizerState(moments)
+        return own
+
+    def arena_bytes(self, n: int) -> int:
+        """Bytes of scratch memory that a call with `n` examples uses."""
+        return self._backend.arena_bytes(n)
+
+    # --- checks ---------------------------------------------------------------------------------------------------
+
+    def _empty_parameters(self) -> Parameters:
+        return Parameters(self.signature.parameters, np.zeros(self.signature.parameters.size, self.signature.real))
+
+    def _parameters(self, given: object) -> Parameters:
+        """`given` itself where it is ready, else a converted copy."""
+        if type(given) is Parameters and given.flat.dtype == self.signature.real:
+            if given.layout is self.signature.parameters or given.layout == self.signature.parameters:
+                return given
+        if not isinstance(given, Mapping):
+            raise ArrayError(
+                f"Parameters are a mapping of names to arrays, not {type(given).__name__}.", hint="Use model.init()."
+            )
+        return self.parameters(given)
+
+    def _state(self, given: Mapping[str, Any] | None) -> State:
+        names = self.signature.states.names
+        if not names:
+            return self._no_state
+        if given is None:
+            raise ArrayError(
+                f"The network has a state ({', '.join(names)}), and none was passed.",
+                hint="Pass state=model.init_state() and keep it: value_and_grad moves it on in place.",
+            )
+        if type(given) is State and given.layout == self.signature.states and given.flat.dtype == self.signature.real:
+            return given
+        if type(given) is State:
+            raise ArrayError("The state belongs to another network or element type.", hint="Use model.init_state().")
+        return State(self.signature.states, gathered(self.signature.states, given, self.signature.real, "state"))
+
+    def _arrays(self, data: Mapping[str, Any], *, targets: bool) -> tuple[list[Array | None], int]:
+        specs = self.signature.arrays
+        check_names(specs, data, targets=targets)
+        real, finite = self.signature.real, self.check_finite
+        arrays = [conform(s, data[s.name], real, finite=finite) if s.name in data else None for s in specs]
+        n = common_batch_size((s.name, a) for s, a in zip(specs, arrays, strict=True) if a is not None)
+        return arrays, n
+
+    def _is_target(self, name: str) -> bool:
+        return any(s.name == name and s.target for s in self.signature.arrays)
+
+    def _needs_loss(self) -> None:
+        if not self.signature.has_loss:
+            raise TrainingError("The network has no loss, so that it has no gradient.", hint="bp.Network(z, loss=...)")
+
+
+def _customary(name: str) -> str:
+    layer, _, last = name.rpartition(".")
+    ours = {"weight": "W", "bias": "b"}.get(last, last)
+    return f"{layer}.{ours}" if layer else ours
+
+
+def _on_host(value: Any) -> Array:
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+
+
+def _safetensors(path: str | os.PathLike[str]) -> dict[str, Array]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not Path(path).is_file():
+        raise DataError(f"There is no file '{path}'.")
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"'{path}' cannot be read as safetensors: {error}.") from error
+
+
+def _check_finite(loss: float, grads: Gradients) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(f"The loss is {loss}.", hint="Lower the learning rate, or look for a division by zero.")
+    for name, array in grads.items():
+        if not np.isfinite(array).all():
+            place = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
+            raise TrainingError(f"The gradient of '{name}' is {array[place]} at {place}; the loss is {loss:g}.")

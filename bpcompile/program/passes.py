@@ -1,0 +1,19 @@
+"""The passes over a program, in order."""
+
+from __future__ import annotations
+
+from bpcompile.program.accumulate import settle_accumulations
+from bpcompile.program.dead import without_dead
+from bpcompile.program.factor import factor
+from bpcompile.program.share import share
+from bpcompile.program.statements import Program
+
+
+def improve(program: Program) -> Program:
+    """The same values by fewer operations, in statements that the schedule (or the NumPy backend) can take.
+
+    Each pass takes a well-formed program and gives one. Sums stand as sums before values are numbered; values are
+    numbered before products are ordered, and again after, since padded copies and partial products repeat.
+    """
+    settled = settle_accumulations(without_dead(program))
+    return share(factor(share(settled)))
