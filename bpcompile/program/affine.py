@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import gcd
 from typing import Final
 
 from bpcompile.program.nodes import Axis, Expr, axis, const, node
@@ -141,11 +142,36 @@ def _divided(op: str, form: Affine, divisor: int, known: Mapping[Expr, Interval]
     low, high = interval(from_affine(rest), known)
     inside = low >= 0 and high < divisor
     if op == "mod":
-        return from_affine(rest) if inside else node("mod", (from_affine(rest), const(divisor)))
+        if inside:
+            return from_affine(rest)
+        common = _common_factor(rest, divisor, known)
+        if common == 1:
+            return node("mod", (from_affine(rest), const(divisor)))
+        # (g*x + b) % (g*k) = g*(x % k) + b where 0 <= b < g
+        coarse = Affine(rest.constant // common, tuple((t, c // common) for t, c in rest.terms if c % common == 0))
+        fine = Affine(rest.constant % common, tuple((t, c) for t, c in rest.terms if c % common))
+        digit = affine(_divided("mod", coarse, divisor // common, known))
+        return from_affine(_combined(fine, digit, common))
     if inside:
         return from_affine(whole)
+    common = _common_factor(rest, divisor, known)
+    if common > 1:
+        # (g*x + b) // (g*k) = x // k where 0 <= b < g
+        coarse = Affine(rest.constant // common, tuple((t, c // common) for t, c in rest.terms if c % common == 0))
+        quotient = _divided("floordiv", coarse, divisor // common, known)
+        return from_affine(_combined(whole, affine(quotient), 1))
     quotient = node("floordiv", (from_affine(rest), const(divisor)))
     return from_affine(_combined(whole, Affine(0, ((quotient, 1),)), 1))
+
+
+def _common_factor(form: Affine, divisor: int, known: Mapping[Expr, Interval] | None) -> int:
+    """The largest proper factor g of the divisor so that the terms that are no multiples of g stay within 0 .. g-1."""
+    for g in sorted({gcd(abs(c), divisor) for _, c in form.terms}, reverse=True):
+        small = Affine(form.constant % g, tuple((t, c) for t, c in form.terms if c % g))
+        low, high = interval(from_affine(small), known)
+        if 1 < g < divisor and low >= 0 and high < g:
+            return g
+    return 1
 
 
 def rename_axes(axes: Mapping[Axis, Axis]) -> dict[Expr, Expr]:

@@ -195,11 +195,17 @@ def random_arrays(built: Built, n: int, dtype: str, seed: int = 0) -> dict[str, 
 
 
 def arrange(built: Built, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Copy arrays into the memory order of their places."""
+    """Copy arrays into the memory order of their places, at the beginning of cache lines."""
     orders = built.case.orders
-    return {
-        name: np.ascontiguousarray(a.transpose(orders[name]) if name in orders else a) for name, a in arrays.items()
-    }
+    return {name: _aligned(a.transpose(orders[name]) if name in orders else a) for name, a in arrays.items()}
+
+
+def _aligned(a: np.ndarray) -> np.ndarray:
+    room = np.empty(a.nbytes + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    made = room[start : start + a.nbytes].view(a.dtype).reshape(a.shape)
+    made[...] = a
+    return made
 
 
 def restore(built: Built, name: str, array: np.ndarray) -> np.ndarray:

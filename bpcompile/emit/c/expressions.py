@@ -112,7 +112,8 @@ def _scalar_text(scope: Scope, e: Expr) -> str:
     if e.op == "flag":
         return scope.writer.arguments.training()
     if e.op == "seed":
-        return scope.writer.arguments.seed(e.value)
+        arguments = scope.writer.arguments
+        return f"(real){arguments.step()}" if e.value == "step" else arguments.seed(e.value)
     if e.op == "draw":
         return _draw_text(scope, e)
     if e.op in COMPARISONS:

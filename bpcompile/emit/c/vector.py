@@ -17,7 +17,7 @@ from bpcompile.emit.c.vector_rows import ALWAYS, ROWS, VectorFunction
 from bpcompile.emit.draws import ROTATIONS
 from bpcompile.emit.templates import environment
 
-_CALL = re.compile(r"\b(?:[vs]_([a-z][a-z0-9_]*)|(bp_bits))\b")
+_CALL = re.compile(r"\b(?:v|s|bp)_([a-z][a-z0-9_]*)\b")
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,14 @@ def vector_preamble(dtype: str, functions: Iterable[str]) -> str:
     KeyError
         Where a function is not in the table.
     """
-    wanted = _closure([*ALWAYS, *functions])
+    wanted = _closure(dtype, [*ALWAYS, *functions])
     texts = (_render(dtype, row) for row in ROWS if row.name in wanted)
     return "\n".join(texts)
 
 
 def functions_in(text: str) -> tuple[str, ...]:
     """Give the names of the table that generated text calls, sorted: the argument `functions` of `vector_preamble`."""
-    called = {"bits_of_element" if whole else name for name, whole in _CALL.findall(text)}
-    return tuple(sorted(name for name in called if name in _by_name()))
+    return tuple(sorted(set(_CALL.findall(text)) & _by_name().keys()))
 
 
 def real_literal(value: float, dtype: str) -> str:
@@ -86,14 +85,15 @@ def _by_name() -> dict[str, VectorFunction]:
     return {row.name: row for row in ROWS}
 
 
-def _closure(functions: Iterable[str]) -> frozenset[str]:
+def _closure(dtype: str, functions: Iterable[str]) -> frozenset[str]:
+    """Add what the functions' own texts call, and so on."""
     found: set[str] = set()
     waiting = list(functions)
     while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(_by_name()[name].needs)
+        row = _by_name()[waiting.pop()]
+        if row.name not in found:
+            found.add(row.name)
+            waiting.extend((*row.needs, *functions_in(_render(dtype, row))))
     return frozenset(found)
 
 
@@ -132,7 +132,7 @@ def _template_data(dtype: str) -> dict[str, object]:
         "unsigned": lambda value: _unsigned(value, dtype),
         "literal": lambda value: real_literal(value, dtype),
         "constant": lambda name: real_literal(COEFFICIENTS[dtype][name][0], dtype),
-        "horner": _horner(dtype),
+        "polynomial": _polynomial(dtype),
         "threefry_rotations": ROTATIONS,
         "scalar": _scalar_of,
     }
@@ -151,14 +151,16 @@ def _unsigned(value: int, dtype: str) -> str:
     return f"UINT{FORMATS[dtype].bits}_C(0x{value:x})"
 
 
-def _horner(dtype: str) -> Callable[[str, str], str]:
-    def horner(variable: str, name: str) -> str:
-        """Print a polynomial, lowest coefficient first in the table, in Horner's form."""
-        first, *rest = reversed(COEFFICIENTS[dtype][name])
-        text = real_literal(first, dtype)
-        for coefficient in rest:
-            sign = "-" if coefficient < 0 else "+"
-            text = f"({text} * {variable} {sign} {real_literal(abs(coefficient), dtype)})"
-        return text
+def _polynomial(dtype: str) -> Callable[..., str]:
+    def polynomial(target: str, variable: str, name: str, ctype: str = "vreal") -> str:
+        """Print statements that evaluate a polynomial by Horner's rule."""
+        first, second, *rest = reversed(COEFFICIENTS[dtype][name])
+        lines = [f"{ctype} {target} = {variable} * {real_literal(first, dtype)} {_signed(second, dtype)};"]
+        lines.extend(f"{target} = {target} * {variable} {_signed(number, dtype)};" for number in rest)
+        return "\n".join(f"    {line}" for line in lines)
 
-    return horner
+    return polynomial
+
+
+def _signed(number: float, dtype: str) -> str:
+    return f"{'-' if number < 0 else '+'} {real_literal(abs(number), dtype)}"

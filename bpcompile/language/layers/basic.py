@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bpcompile.language.activations import ACTIVATIONS, activate
-from bpcompile.language.equation import Equation
 from bpcompile.language.layer import Layer
-from bpcompile.language.layers.kind import AXES, LibraryLayer, access, activated, axes_of, extents_of, number
-from bpcompile.language.standard_layers import activation_equation
-from bpcompile.language.symbols import Access, Index
+from bpcompile.language.layers.kind import AXES, LibraryLayer, access, activated, axes_of, extents_of
+from bpcompile.language.standard_layers import activation_equation, axis_names
 from bpcompile.language.value import Value
 
 __all__ = ["GLU", "Add", "Average", "Bilinear", "Concatenate", "Dot", "Maximum", "Maxout", "Minimum", "Multiply",
-           "PReLU", "RadialBasis", "Subtract"]  # fmt: skip
+           "PReLU", "RadialBasis", "Subtract", "leading"]  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -108,6 +105,11 @@ class Average(_Merge):
         return f"({' + '.join(terms)})/{len(terms)}"
 
 
+def leading(x: Value) -> tuple[str, ...]:
+    """Names of the batch's axis and of those between it and the last."""
+    return ("n", *axis_names(max(len(x.shape) - 2, 0)))
+
+
 @dataclass(eq=False)
 class Concatenate(LibraryLayer):
     """The inputs one after another along an axis.
@@ -118,14 +120,13 @@ class Concatenate(LibraryLayer):
         The axis; 0 is the batch, which cannot be it. Images are joined along their channels with ``axis=1``.
     """
 
-    axis_: ClassVar[None] = None
-    axis: int = -1  # type: ignore[assignment]
+    axis: int = -1
 
     KIND: ClassVar[str] = "concatenate"
 
     def build(self, *inputs: Value) -> Layer:
         """Return the equation for as many inputs as come."""
-        place = LibraryLayer.axis(self, self.axis, inputs[0])
+        place = self.place(self.axis, inputs[0])
         shapes = [x.shape[:place] + x.shape[place + 1 :] for x in inputs]
         if any(shape != shapes[0] for shape in shapes) or any(len(x.shape) <= place for x in inputs):
             self.refuse(f"The inputs {', '.join(map(repr, inputs))} differ in another axis than {place}.")
@@ -230,14 +231,132 @@ class Bilinear(LibraryLayer):
         """Return the equation for two vectors."""
         if len(inputs) != 2 or any(len(x.shape) != 2 for x in inputs):
             self.refuse("The layer reads two inputs [n, feature].")
-        parameters: dict[str, tuple[str, ...]] = {"weight": ("j", "a", "b")}
+        parameters: dict[str, tuple[str, ...]] = {"weight": ("j", "i", "k")}
         if self.use_bias:
             parameters["bias"] = ("j",)
         bias = " + bias[j]" if self.use_bias else ""
-        text = f"z[n,j] = sum(weight[j,a,b]*x1[n,a]*x2[n,b], a, b){bias}"
+        text = f"z[n,j] = sum(weight[j,i,k]*x1[n,i]*x2[n,k], i, k){bias}"
         return self.layer(
-            activated(text, self.activation, "n", "j").copy() if False else _renamed(text, self.activation),
+            activated(text, self.activation, "n", "j"),
             inputs=("x1", "x2"),
             parameters=parameters,
             sizes={"j": self.units},
+        )
+
+
+@dataclass(eq=False)
+class Maxout(LibraryLayer):
+    """The greatest of several affine maps (Goodfellow et al. 2013).
+
+    Parameters
+    ----------
+    units : int
+        The number of output features.
+    pieces : int
+        How many maps each is the greatest of.
+    use_bias : bool
+        Whether there is a bias.
+    """
+
+    units: int
+    pieces: int = 2
+    use_bias: bool = True
+
+    KIND: ClassVar[str] = "maxout"
+
+    def check(self) -> None:
+        """Positive extents."""
+        self.positive(units=self.units, pieces=self.pieces)
+
+    def build(self, *inputs: Value) -> Layer:
+        """Return the equations; they work on the last axis."""
+        lead = leading(inputs[0])
+        parameters: dict[str, tuple[str, ...]] = {"weight": ("j", "k", "i")}
+        if self.use_bias:
+            parameters["bias"] = ("j", "k")
+        z, bias = access("z", *lead, "j", "k"), " + bias[j,k]" if self.use_bias else ""
+        return self.layer(
+            [
+                f"{z} = sum(weight[j,k,i]*{access('x', *lead, 'i')}, i){bias}",
+                f"{access('y', *lead, 'j')} = max({z}, k)",
+            ],
+            parameters=parameters,
+            sizes={"j": self.units, "k": self.pieces},
+            initializers={"bias": "zeros"} if self.use_bias else {},
+        )
+
+
+@dataclass(eq=False)
+class GLU(LibraryLayer):
+    """The first half of the features times an activation of the second half (Dauphin et al. 2017; Shazeer 2020).
+
+    Parameters
+    ----------
+    axis : int
+        The axis that is halved.
+    activation : optional
+        Of the gate: ``"sigmoid"`` by default; ``"silu"`` and ``"gelu"`` give SwiGLU and GEGLU.
+    """
+
+    axis: int = -1
+    activation: object = "sigmoid"
+
+    KIND: ClassVar[str] = "glu"
+
+    def check(self) -> None:
+        """A known activation."""
+        self.known_activation(activation=self.activation)
+
+    def build(self, *inputs: Value) -> Layer:
+        """Return the equations."""
+        place = self.place(self.axis, inputs[0])
+        extent, axes = inputs[0].shape[place] or 0, axes_of(inputs[0])
+        if extent % 2:
+            self.refuse(f"Axis {place} of {inputs[0]!r} has an odd extent and cannot be halved.")
+        half = extent // 2
+        gate, x = (list(axes) for _ in range(2))
+        gate[place], x[place] = f"{axes[place]} + {half}", f"{axes[place]} + 0"
+        return self.layer(
+            [
+                f"{access('z', *axes)} = {access('x', *gate)}",
+                activation_equation(self.activation, "gate", "z", axes),
+                f"{access('y', *axes)} = {access('x', *x)}*{access('gate', *axes)}",
+            ],
+            sizes={axes[place]: half},
+        )
+
+
+@dataclass(eq=False)
+class RadialBasis(LibraryLayer):
+    """``y = exp(-exp(log_width) * |x - center|^2)``: Gaussian radial basis functions (Broomhead and Lowe 1988).
+
+    Parameters
+    ----------
+    units : int
+        The number of centers.
+    log_width : float
+        How the logarithm of the inverse squared widths starts.
+    """
+
+    units: int
+    log_width: float = 0.0
+
+    KIND: ClassVar[str] = "radial_basis"
+
+    def check(self) -> None:
+        """A positive number of centers."""
+        self.positive(units=self.units)
+
+    def build(self, *inputs: Value) -> Layer:
+        """Return the equations; they work on the last axis."""
+        lead = leading(inputs[0])
+        at = access("distance", *lead, "j")
+        return self.layer(
+            [
+                f"{at} = sum(({access('x', *lead, 'i')} - center[j,i])**2, i)",
+                f"{access('y', *lead, 'j')} = exp(-exp(log_width[j])*{at})",
+            ],
+            parameters={"center": ("j", "i"), "log_width": ("j",)},
+            sizes={"j": self.units},
+            initializers={"center": "normal(1.0)", "log_width": float(self.log_width)},
         )

@@ -88,7 +88,7 @@ class LibraryLayer(LayerBase):
             self.refuse(f"The layer is called on {x!r}, and reads tensors [{layout}].")
         return extents_of(x)
 
-    def axis(self, axis: int, x: Value, what: str = "axis") -> int:
+    def place(self, axis: int, x: Value, what: str = "axis") -> int:
         """Return `axis` counted from the batch's axis 0, if the tensor has it and it is not the batch."""
         rank = len(x.shape)
         place = axis + rank if axis < 0 else axis

@@ -1,0 +1,91 @@
+"""Axes split into digits: ``x[n, i // 8, i % 8]`` becomes ``x[n, i1, i0]`` with ``i = 8*i1 + i0``.
+
+Requires nothing. Establishes that no axis stands under ``//`` or ``%`` by a constant where its extent allows a split, so that
+flattened and grouped reads become plain affine ones and contractions are recognized. A statement whose left side had
+the axis then writes at an affine subscript, each element still once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bpcompile.program.affine import affine, simplify_integer
+from bpcompile.program.guards import simplify_guards
+from bpcompile.program.nodes import Axis, Expr, axis, const, node, rebuild, substitute, walk_nodes
+from bpcompile.program.statements import Program, Statement, TimeLoop
+
+
+def split_axes(program: Program) -> Program:
+    """Split axes into digits wherever a subscript divides them."""
+    steps = tuple(
+        replace(step, body=tuple(_split(s) for s in step.body)) if isinstance(step, TimeLoop) else _split(step)
+        for step in program.steps
+    )
+    return program if steps == program.steps else program.with_steps(steps)
+
+
+def _split(s: Statement) -> Statement:
+    for _ in range(8):
+        found = next(_divisions(s), None)
+        if found is None:
+            return s
+        s = _split_one(s, *found)
+    return s
+
+
+def _divisions(s: Statement) -> Iterator[tuple[Axis, int]]:
+    """An axis and a divisor that divides its extent, the smallest divisor first."""
+    wanted: dict[Axis, set[int]] = {}
+    for e in walk_nodes((s.body, *s.subscripts)):
+        if e.op in ("floordiv", "mod") and e.args[1].op == "const":
+            divisor = int(e.args[1].value)
+            for term, factor in affine(e.args[0]).terms:
+                if term.op == "axis" and divisor % factor == 0 and abs(factor) < divisor:
+                    wanted.setdefault(term.value, set()).add(divisor // abs(factor))
+    for a in (*s.axes, *s.over):
+        for divisor in sorted(wanted.get(a, ())):
+            if a.extent is not None and 1 < divisor < a.extent and a.extent % divisor == 0 and _helps(s, a, divisor):
+                yield a, divisor
+
+
+def _helps(s: Statement, a: Axis, divisor: int) -> bool:
+    """True if a division disappears by the split: the axis stands there alone (or with multiples of the divisor)."""
+    for e in walk_nodes((s.body, *s.subscripts)):
+        if e.op in ("floordiv", "mod") and e.args[1].op == "const":
+            others = affine(e.args[0]).without(axis(a))
+            alone = all(c % int(e.args[1].value) == 0 for _, c in others.terms) and others.constant == 0
+            if alone and affine(e.args[0]).coefficient(axis(a)) * divisor == e.args[1].value:
+                return True
+    return False
+
+
+def _split_one(s: Statement, a: Axis, divisor: int) -> Statement:
+    assert a.extent is not None
+    taken = {x.name for x in (*s.axes, *s.over)}
+    high = _named(a.name, a.extent // divisor, taken)
+    low = _named(a.name, divisor, taken | {high.name})
+    whole = node("add", (node("mul", (const(divisor), axis(high))), axis(low)))
+    swap = {axis(a): whole}
+
+    def digits(e: Expr) -> Expr:
+        changed = substitute(e, swap)
+        return simplify_guards(rebuild(changed, lambda x: simplify_integer(x) if x.kind == "int" else None))
+
+    def replaced(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+        return tuple(new for old in axes for new in ((high, low) if old == a else (old,)))
+
+    return replace(
+        s,
+        axes=replaced(s.axes),
+        over=replaced(s.over),
+        subscripts=tuple(digits(i) for i in s.subscripts),
+        body=digits(s.body),
+    )
+
+
+def _named(name: str, extent: int, taken: set[str]) -> Axis:
+    k = 0
+    while f"{name}{k}" in taken:
+        k += 1
+    return Axis(f"{name}{k}", extent)
