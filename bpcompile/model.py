@@ -41,10 +41,8 @@ class Backend(Protocol):
     source: str
     moments: Layout
 
-    def quick(
-        self, params: Parameters, data: Mapping[str, Any], key: int, step: int, training: bool
-    ) -> tuple[float, Gradients] | None:
-        """Take the short way where everything is ready; else give None."""
+    def shortcut(self, long_way: Callable[..., tuple[float, Gradients]]) -> Callable[..., tuple[float, Gradients]]:
+        """Give `Model.value_and_grad`, with a short way where there is one."""
 
     def predict(
         self, params: Parameters, arrays: Sequence[Array | None], n: int, state: State, key: int, step: int
@@ -124,7 +122,9 @@ class Model:
         self.cost = cost
         self.check_finite = check_finite
         self._backend = backend
-        self._quick = None if check_finite else backend.quick
+        if signature.has_loss and not check_finite:
+            # Shadows the method: the backend may know a shorter way for arrays that it has seen before.
+            vars(self)["value_and_grad"] = backend.shortcut(self.value_and_grad)
         self._no_state = State(signature.states, np.zeros(signature.states.size, signature.real))
         self._optimizer_states: weakref.WeakKeyDictionary[Parameters, OptimizerState] = weakref.WeakKeyDictionary()
 
@@ -289,10 +289,6 @@ class Model:
         ArrayError
             If an array or a name is not what the network takes.
         """
-        if state is None and self._quick is not None:
-            found = self._quick(params, data, key, step, training)  # type: ignore[arg-type]
-            if found is not None:
-                return found
         self._needs_loss()
         vector = self._parameters(params)
         arrays, n = self._arrays(data, targets=True)

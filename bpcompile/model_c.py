@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bpcompile.arrays import INDEX, first_outside
+from bpcompile.arrays import ArraySpec, first_outside
 from bpcompile.errors import BPCompileError
 from bpcompile.parameters import Gradients, Layout, Parameters, State
 from bpcompile.signature import Signature
@@ -22,10 +22,14 @@ Array = NDArray[Any]
 _POINTERS: Final = {"float32": "float[]", "float64": "double[]"}
 
 
+_SMALL: Final = 1 << 20  # bytes up to which arrays are remembered; with larger ones, microseconds do not count
+_Known = tuple[str, Array, tuple[int, ...], np.dtype[Any], ArraySpec | None]
+
+
 class _Workspace:
     """What one thread needs to call C: the struct, its arena, and the number of examples that the arena is for."""
 
-    __slots__ = ("arena", "call", "input_grads", "inputs", "loss", "n", "outputs", "plain", "shapes")
+    __slots__ = ("arena", "call", "count", "input_grads", "inputs", "known", "loss", "n", "outputs", "plain")
 
     def __init__(self, backend: CBackend) -> None:
         ffi = backend.ffi
@@ -39,7 +43,8 @@ class _Workspace:
         self.arena: Array | None = None
         self.n = -1
         self.plain = True  # key 0, step 0, training on: as an ordinary call wants them
-        self.shapes: tuple[tuple[int, ...], ...] = ()
+        self.known: tuple[_Known, ...] = ()  # the arrays that the struct points to
+        self.count = -1  # how many they are; -1: nothing is known
 
 
 class CBackend:
@@ -97,57 +102,52 @@ class CBackend:
         self._slot = {name: k for k, name in enumerate(arrays)}
         self._output_slot = {n: k for k, n in enumerate(order.get("outputs", tuple(o.name for o in signature.outputs)))}
         self._grad_slot = {n: k for k, n in enumerate(order.get("input_grads", signature.input_gradients))}
-        # Uninitialized memory from malloc: every gradient is written by every call.
+        # Memory as malloc gives it: every gradient is written by every call.
         self._allocate = ffi.new_allocator(should_clear_after_alloc=False)
         self._layout, self._size = signature.parameters, signature.parameters.size
-        self._view = (self._as_array, self._size)
-        self._checks = tuple(
-            (self._slot.get(a.name, -1), a.name, INDEX if a.integer else signature.real, a if a.integer else None)
-            for a in signature.arrays
-        )
-        # States and gradients of inputs take the long way.
-        self._quick = bool(self._run) and not signature.states.size and not signature.input_gradients
 
     # --- the short way --------------------------------------------------------------------------------------------
 
-    def quick(
-        self, params: Parameters, data: Mapping[str, Any], key: int, step: int, training: bool
-    ) -> tuple[float, Gradients] | None:
-        """Loss and gradients if everything is as it was in the last call of this thread; else None.
+    def shortcut(self, long_way: Callable[..., tuple[float, Gradients]]) -> Callable[..., tuple[float, Gradients]]:
+        """Give `Model.value_and_grad` with a short way for arrays that this thread passed before.
 
-        Each array must be just what C takes: a plain, aligned, contiguous array of the right element type and shape.
+        Their pointers are in the struct already; what may have changed since (shape, element type, labels) is looked at.
+        Everything else, and every doubt, goes the long way. Names are local variables here because this is where tens of
+        nanoseconds count.
         """
-        try:
-            w: _Workspace = self._local.workspace
-            pointer = params._pointer
-            if not self._quick or pointer is None or params.layout is not self._layout or len(data) != len(w.shapes):
-                return None
-            inputs = w.inputs
-            from_buffer, kind = self.ffi.from_buffer, self._bytes
-            for (slot, name, dtype, labels), shape in zip(self._checks, w.shapes, strict=True):
-                array = data[name]
-                if (
-                    type(array) is not np.ndarray
-                    or array.dtype is not dtype
-                    or array.shape != shape
-                    or not array.flags.carray
-                    or (labels is not None and first_outside(labels, array) is not None)
-                ):
-                    return None
-                if slot >= 0:
-                    inputs[slot] = from_buffer(kind, array)
-        except (AttributeError, KeyError):
-            return None
-        call = w.call
-        call.params = pointer
-        memory = self._allocate(self.pointer_type, self._size)
-        call.grads = memory
-        if key or step or not training or not w.plain:
-            self._set(w, key, step, training)
-        code = self._run(call)
-        if code:
-            self._fail(code)
-        return w.loss[0], Gradients(self._layout, None, _NO_INPUTS, (self._as_array, memory))
+        if self._run is None or self.signature.states.size or self.signature.input_gradients:
+            return long_way
+        local, layout, run, fail = self._local, self.signature.parameters, self._run, self._fail
+        allocate, as_array, gradients = self._allocate, self._as_array, Gradients.of_memory
+        memory_type = self.ffi.typeof(f"{self._real_name}[{max(layout.size, 1)}]")
+
+        def value_and_grad(
+            params: Any, *, state: Any = None, key: int = 0, step: int = 0, training: bool = True, **data: Any
+        ) -> tuple[float, Gradients]:
+            try:
+                w: _Workspace = local.workspace
+                ready = w.plain and params.layout is layout and len(data) == w.count and state is None
+                if ready and training and not key and not step:
+                    for name, known, shape, dtype, labels in w.known:
+                        array = data[name]
+                        if array is not known or array.shape != shape or array.dtype is not dtype:
+                            break
+                        if labels is not None and first_outside(labels, array) is not None:
+                            break
+                    else:
+                        call = w.call
+                        call.params = params._pointer
+                        call.grads = memory = allocate(memory_type)
+                        code = run(call)
+                        if code:
+                            fail(code)
+                        return w.loss[0], gradients(layout, memory, as_array)
+            except (AttributeError, KeyError, TypeError):
+                pass  # the long way says what is wrong
+            return long_way(params, state=state, key=key, step=step, training=training, **data)
+
+        value_and_grad.__doc__ = long_way.__doc__
+        return value_and_grad
 
     # --- the long way ---------------------------------------------------------------------------------------------
 
@@ -272,9 +272,14 @@ class CBackend:
                 w.arena = _aligned(needed, self.signature.real)
             w.call.arena = self.ffi.from_buffer(self.pointer_type, w.arena)
             w.n = n
-        complete = all(array is not None for array in arrays)
-        w.shapes = tuple(array.shape for array in arrays if array is not None) if complete else ()
+        self._remember(w, arrays)
         return keep
+
+    def _remember(self, w: _Workspace, arrays: Sequence[Array | None]) -> None:
+        pairs = [(s, a) for s, a in zip(self.signature.arrays, arrays, strict=True) if a is not None]
+        complete = len(pairs) == len(arrays) and sum(a.nbytes for _, a in pairs) <= _SMALL
+        w.known = tuple((s.name, a, a.shape, a.dtype, s if s.integer else None) for s, a in pairs) if complete else ()
+        w.count = len(arrays) if complete else -1
 
     def _pointer(self, vector: Parameters) -> Any:
         if vector._pointer is None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from bpcompile.errors import ArrayError, nearest
 
 Array = NDArray[Any]
+_NONE: Final[Mapping[str, Array]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -159,26 +161,36 @@ class Gradients(NamedArrays):
     ``flat`` holds those of the parameters, in the order of ``params.flat``; ``inputs`` those of the inputs.
     """
 
-    __slots__ = ("_source", "inputs")
+    __slots__ = ("_as_array", "_memory", "inputs")
     what = "gradient"
 
-    def __init__(self, layout: Layout, flat: Array | None, inputs: dict[str, Array], source: Any = None) -> None:
-        self.layout = layout
-        self._flat = flat  # type: ignore[assignment]
-        self._source = source
-        self._views = {}
+    def __init__(self, layout: Layout, flat: Array, inputs: Mapping[str, Array] = _NONE) -> None:
+        super().__init__(layout, flat)
         self.inputs = inputs
 
-    @property
-    def flat(self) -> Array:
-        """The gradients of all parameters as one vector."""
-        if self._flat is None:
-            make, memory = self._source
-            self._flat = make(memory)
-        return self._flat
+    @classmethod
+    def of_memory(cls, layout: Layout, memory: Any, as_array: Callable[[Any], Array]) -> Gradients:
+        """Take memory that becomes an array when somebody looks."""
+        made = cls.__new__(cls)
+        made.layout = layout
+        made._memory = memory
+        made._as_array = as_array
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached only for slots that `of_memory` left empty.
+        if name == "_flat":
+            self._flat: Array = self._as_array(self._memory)[: self.layout.size]
+        elif name == "_views":
+            self._views = {}
+        elif name == "inputs":
+            self.inputs = _NONE
+        else:
+            raise AttributeError(name)
+        return object.__getattribute__(self, name)
 
     def __getitem__(self, name: str) -> Array:
-        found = self.inputs.get(name) if self.inputs else None
+        found = self.inputs.get(name)
         return super().__getitem__(name) if found is None else found
 
     def __iter__(self) -> Iterator[str]:

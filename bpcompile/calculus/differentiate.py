@@ -178,8 +178,9 @@ class _Backward:
         if tensor == LOSS:
             self._finish(tensor, adjoint, (), const(1.0), [], wanted)
             return
-        places: tuple[Axis, ...] | None = None
+        places = self._places(tensor)
         total: Expr | None = None
+        reached = False
         scatters: list[Statement] = []
         for s in self.readers.get(tensor, []):
             accesses = [e for e in _differentiable_loads(s.body) if e.value[0] == tensor]
@@ -188,8 +189,7 @@ class _Backward:
                 continue
             values = self._of_forward(s, scalar_adjoints(s.body, seed, accesses))
             for access in accesses:
-                if places is None:
-                    places = self._places(tensor, access)
+                reached = True
                 value = simplify(values[access], self._quotient)
                 if is_number(value, 0):
                     continue
@@ -198,7 +198,7 @@ class _Backward:
                     scatters += normalize_statement(gathered)
                 else:
                     total = gathered if total is None else add(total, gathered)
-        if places is None:
+        if not reached:
             if wanted or tensor in self.promised:
                 self.define_zero(tensor, wanted)
             return
@@ -326,15 +326,20 @@ class _Backward:
             return s.origin
         raise AssertionError("a network has statements")
 
-    def _places(self, tensor: str, access: Expr) -> tuple[Axis, ...]:
-        """Axes for a tensor's adjoint: the reader's own where its subscripts are plain, else the tensor's."""
+    def _places(self, tensor: str) -> tuple[Axis, ...]:
+        """Axes for a tensor's adjoint: those of a reader that reads it plainly, free ones before summed ones."""
         shape = self.tensors[tensor].shape
-        bare = [i.value if i.op == "axis" else None for i in access.args]
-        if None not in bare and len(set(bare)) == len(bare):
-            axes = tuple(a for a in bare if a is not None)
-            if all(a.extent == e for a, e in zip(axes, shape, strict=True)):
-                return axes
-        return self._named_places(tensor)
+        best: tuple[Axis, ...] | None = None
+        most = -1
+        for s in self.readers.get(tensor, []):
+            for access in _differentiable_loads(s.body):
+                axes = tuple(i.value for i in access.args if i.op == "axis")
+                if access.value[0] != tensor or len(set(axes)) < len(access.args):
+                    continue
+                free = sum(a in s.axes for a in axes)
+                if free > most and all(a.extent == e for a, e in zip(axes, shape, strict=True)):
+                    best, most = axes, free
+        return self._named_places(tensor) if best is None else best
 
     def _named_places(self, tensor: str) -> tuple[Axis, ...]:
         shape = self.tensors[tensor].shape

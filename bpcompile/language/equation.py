@@ -1,4 +1,4 @@
-"""An equation: one tensor element on the left, an expression on the right, a value for each combination of the left's indices."""
+"""An equation: a tensor element on the left, an expression on the right, a value for each combination of indices."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ A row is a name in the text and a SymPy class. SymPy's own class stands wherever
 that never evaluate.
 """
 
+# ruff: noqa: A001, N801 -- these are the names of the mathematics, and are met as bp.sum or as exp(x)
+
 from __future__ import annotations
 
 import itertools
@@ -29,7 +31,7 @@ __all__ = ["FUNCTIONS", "FUNCTION_NAMES", "ScalarFunction", "argmax", "argmin", 
            "min", "normal", "size", "stop_gradient", "sum", "where"]  # fmt: skip
 
 
-class _Real(sympy.Function):
+class _Real(sympy.Function):  # type: ignore[misc]
     """A real function that never evaluates itself."""
 
     is_extended_real = True
@@ -142,9 +144,6 @@ def exact_call(name: str, *arguments: sympy.Expr) -> sympy.Expr:
     exp(0)
     """
     return FUNCTIONS[name].cls(*arguments, evaluate=False)
-
-
-# The names below shadow Python's on purpose: they are met as bp.sum, bp.max, ...
 
 
 def _reduction(kind: str, body: object, indices: tuple[Any, ...]) -> sympy.Expr:

@@ -1,7 +1,7 @@
 """Text to equations: a parser of our own over Python's syntax trees, with a white list.
 
-Nothing in the text is ever executed or evaluated; what is not in the tables below is refused. The trees that come out are what was
-typed: nothing is flattened, sorted or folded.
+Nothing in the text is ever executed or evaluated; what is not in the tables below is refused. The trees that come out are
+what was typed: nothing is flattened, sorted or folded.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def _(node: ast.Name, scope: Scope) -> sympy.Expr:
     if names.tensors is None:
         return Access(name)
     known = [*names.tensors, *names.constants, *scope.indices]
-    scope.fail(
+    return scope.fail(
         node,
         f"'{name}' is neither a tensor, nor an index, nor a constant.",
         did_you_mean(name, known) or f"Declare it; known are {', '.join(sorted(known))}.",

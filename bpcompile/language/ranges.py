@@ -128,7 +128,7 @@ def _form(access: Access, subscript: Any, site: _Site) -> Affine:
         raise LanguageError(
             f"The subscript '{to_text(subscript)}' of '{access.tensor}' cannot be used: {error}.",
             where=site.where,
-            hint="A subscript adds multiples of indices and integers, with // and % by positive constants, and integer tensors.",
+            hint="A subscript adds multiples of indices, of integer tensors and integers, with // and % by positive constants.",
         ) from None
 
 
@@ -148,7 +148,8 @@ def _check_composite(access: Access, axis: int, subscript: Any, site: _Site) -> 
             where=site.where,
             hint=f"The batch is subscripted by '{BATCH}' alone.",
         )
-    if site.layer.outside.get(access.tensor) is not None or _inside(access, axis, subscript, site, _allowed(access, axis, site)):
+    declared = site.layer.outside.get(access.tensor) is not None
+    if declared or _inside(access, axis, subscript, site, _allowed(access, axis, site)):
         return
     low, high = interval(form, site.ranges)
     reach = f"can be {'anything' if low is None else low} to {'anything' if high is None else high}"

@@ -89,7 +89,7 @@ class _Reader:
         counts: dict[str, int] = {}
         for position, entry in enumerate(entries):
             kind = str(entry.get("kind", "layer"))
-            counts[kind] = counts.get(kind, 0) + 1
+            counts[kind] = counts.get(kind, 0) + ("name" not in entry)
             name = entry.get("name", f"{kind}_{counts[kind]}")
             if not isinstance(name, str):
                 self.source.fail(("layers", position, "name"), f"A name is a text, not {name!r}.")
@@ -159,7 +159,7 @@ class _Reader:
         known = [*self.values, *self.names]
         guess = nearest(name, known)
         hint = guess[:1].upper() + guess[1:] or f"There are {', '.join(known)}."
-        self.source.fail(place, f"There is no layer, input or target '{name}'.", hint)
+        return self.source.fail(place, f"There is no layer, input or target '{name}'.", hint)
 
     def shared_layer(self, entry: dict[str, Any], place: Place) -> LayerBase:
         other = entry.pop("same_as")

@@ -4,6 +4,8 @@ Nothing here evaluates, flattens or sorts itself: an expression is what was type
 user applies them to these objects in Python.
 """
 
+# ruff: noqa: D102 -- a class documents what its __new__ takes
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -45,7 +47,7 @@ DRAW_KINDS = ("bernoulli", "normal")
 BATCH = "n"
 
 
-class Index(sympy.Symbol):
+class Index(sympy.Symbol):  # type: ignore[misc]
     """An index: a name and, where it is told, an extent. It runs over ``0 .. extent - 1``.
 
     Parameters
@@ -116,7 +118,7 @@ def _to_condition(value: object) -> Boolean:
     return value
 
 
-class _Opaque(sympy.Expr):
+class _Opaque(sympy.Expr):  # type: ignore[misc]
     """An expression that SymPy carries without looking inside: real, commutative, never rewritten."""
 
     __slots__ = ()
@@ -363,7 +365,7 @@ class Minimum(_Binary):
 # SymPy's And, Or and Not rewrite themselves (`x < 1 or x >= 1` becomes true, which it is not for NaN), so these stand in.
 
 
-class _Logical(BooleanFunction):
+class _Logical(BooleanFunction):  # type: ignore[misc]
     __slots__ = ()
 
     def __new__(cls, *args: object) -> Any:
@@ -388,7 +390,7 @@ class LogicalNot(_Logical):
     __slots__ = ()
 
 
-class _Training(sympy.Symbol):
+class _Training(sympy.Symbol):  # type: ignore[misc]
     """The condition ``training``: true while fitting, false in `predict`."""
 
     __slots__ = ()

@@ -55,6 +55,7 @@ class Scope:
     depth: int = 0
 
     def fail(self, node: Any, message: str, hint: str = "") -> NoReturn:
+        """Raise an error that shows the place of a node."""
         offset = getattr(node, "col_offset", None)
         raise _error(self.text, None if offset is None else _column(self.text, offset), message, hint)
 
@@ -79,7 +80,7 @@ def _error(text: str, column: int | None, message: str, hint: str = "") -> Parse
 
 
 def scan_names(text: str, names: Names) -> tuple[list[str], list[str], str]:
-    """Return the subscripted names, the index names and the left side's name of an equation's text, in the order of the text."""
+    """Return the subscripted names, the index names and the left side's name, in the order of the text."""
     text = tidy(text)
     tree = syntax_tree(text)
     scope = Scope(text, names)
@@ -97,6 +98,7 @@ def scan_names(text: str, names: Names) -> tuple[list[str], list[str], str]:
 
 
 def tidy(text: str) -> str:
+    """Return the text on one line, if it is text and not too long."""
     if not isinstance(text, str):
         raise LanguageError(f"An equation is text or an Equation, not {text!r}.")
     if len(text) > MAX_TEXT:
@@ -108,6 +110,7 @@ def tidy(text: str) -> str:
 
 
 def syntax_tree(text: str) -> ast.Module:
+    """Return Python's syntax tree of the text."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -130,6 +133,7 @@ def _in_order(node: ast.AST) -> list[ast.AST]:
 
 
 def subscripts_of(node: ast.expr) -> list[ast.expr]:
+    """Return the subscripts of a tensor access; none for a bare name."""
     if not isinstance(node, ast.Subscript):
         return []
     return list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]
@@ -160,6 +164,7 @@ def _bare_names(node: ast.expr) -> list[str]:
 
 
 def is_declared(name: str, names: Names) -> bool:
+    """Whether a name is a tensor or a constant."""
     return name in names.constants or (names.tensors is not None and name in names.tensors)
 
 

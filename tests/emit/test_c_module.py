@@ -175,7 +175,9 @@ def test_external_symbols_have_the_prefix_and_only_libm_is_needed() -> None:
     defined = [s for s in found if s[:2] in ("T:", "D:", "R:", "B:")]
     assert len(defined) >= 8
     assert all(s.split(":")[1].startswith("net_") for s in defined), defined
-    assert not [s for s in defined if s[0] in "BD"], "no state that a call could change"
+    # Constant tables of names need relocation, and are read-only after it: the linker calls them data.
+    tables = {"net_inputs", "net_outputs", "net_parameters", "net_states"}
+    assert {s.split(":")[1] for s in defined if s[0] in "BD"} <= tables, "no state that a call could change"
     needed = {s.split(":")[1].split("@")[0] for s in found if s.startswith("U:")}
     assert needed <= {"memcpy", "memset", "exp", "log", "log1p", "tanh", "fmod", "nearbyint"}, needed
 
@@ -203,9 +205,9 @@ def test_threads_give_the_same_bits(name: str) -> None:
         caller.start_pool(threads)
         together = caller.run("value_and_grad", arrays, 33)
         caller.stop_pool()
-        assert np.isfinite(alone["loss"])
-        for key in ("grads", "loss", "outputs", "input_grads"):
-            assert all(np.array_equal(a, b) for a, b in zip(alone[key], together[key], strict=True)), key
+        assert np.isfinite(alone["loss"]) and alone["loss"] == together["loss"]
+        for key in ("grads", "outputs", "input_grads"):
+            assert all(np.array_equal(a, b) for a, b in zip(list(alone[key]), list(together[key]), strict=True)), key
 
 
 def test_several_threads_call_one_module_with_one_pool() -> None:

@@ -54,7 +54,13 @@ def test_c_draws_equal_those_of_numpy(target: str, dtype: str, tmp_path: Path) -
     key, step, stream, first, stride, p, n = 0x123456789ABCDEF0, 2**33 + 5, 7, 2**32 - 100, 3, 0.3, 1024
     bits, ones, normals = np.empty(n, np.uint32), np.empty(n, dtype), np.empty(n, dtype)
     scalar_ones, scalar_normals = np.empty(n, dtype), np.empty(n, dtype)
-    identity = (ctypes.c_uint64(key), ctypes.c_uint64(step), ctypes.c_uint32(stream), ctypes.c_uint64(first), ctypes.c_uint64(stride))
+    identity = (
+        ctypes.c_uint64(key),
+        ctypes.c_uint64(step),
+        ctypes.c_uint32(stream),
+        ctypes.c_uint64(first),
+        ctypes.c_uint64(stride),
+    )
     pointers = [ctypes.c_void_p(array.ctypes.data) for array in (bits, ones, normals, scalar_ones, scalar_normals)]
     library.draw(*identity, real(p), ctypes.c_long(n), *pointers[:3])
     library.draw_scalars(*identity, real(p), ctypes.c_long(n), *pointers[3:])
@@ -62,7 +68,9 @@ def test_c_draws_equal_those_of_numpy(target: str, dtype: str, tmp_path: Path) -
     elements = first + stride * np.arange(n, dtype=np.uint64)
     assert np.array_equal(bits, draws.bits(key, step, stream, elements))
     expected = draws.bernoulli(key, step, stream, elements, p, dtype)
-    assert np.array_equal(ones, expected) and np.array_equal(expected, draws.bernoulli(key, step, stream, elements, p, "float64"))
+    assert np.array_equal(ones, expected) and np.array_equal(
+        expected, draws.bernoulli(key, step, stream, elements, p, "float64")
+    )
     expected = draws.normal(key, step, stream, elements, dtype)
     assert np.allclose(normals, expected, rtol=0, atol=8 * np.finfo(dtype).eps)
     assert scalar_ones.tobytes() == ones.tobytes() and scalar_normals.tobytes() == normals.tobytes()

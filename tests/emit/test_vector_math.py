@@ -150,7 +150,9 @@ def samples(dtype: str, case: Case, count: int = 700) -> np.ndarray:
     moderate = (generator.normal(size=count) * 5).astype(dtype)
     near_one = (1 + generator.normal(size=count // 4) * 0.1).astype(dtype)
     tiny = np.finfo(dtype)
-    special = np.array([0.0, 1, 0.5, 2, tiny.smallest_subnormal, tiny.tiny, tiny.max, tiny.eps, 88.7, 709.7, 103.9, 744.5], dtype)
+    special = np.array(
+        [0.0, 1, 0.5, 2, tiny.smallest_subnormal, tiny.tiny, tiny.max, tiny.eps, 88.7, 709.7, 103.9, 744.5], dtype
+    )
     values = np.concatenate([everywhere, moderate, near_one, special, -special])
     return values[np.isfinite(values) & (values >= case.low) & (values <= case.high)]
 
@@ -318,9 +320,7 @@ def test_compiles_without_warnings(target: str, dtype: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("flags", ["-march=x86-64", "-march=x86-64 -DBP_PLAIN"])
-def test_other_targets_agree_within_rounding(
-    flags: str, dtype: str, libraries: dict[str, ctypes.CDLL], tmp_path: Path
-) -> None:
+def test_other_targets_agree_within_rounding(flags: str, dtype: str, libraries: dict[str, ctypes.CDLL], tmp_path: Path) -> None:
     other = compile_library(program(dtype), tmp_path, (*flags.split(), "-O1"))
     for function in (*CASES, *EXACT):
         x = samples(dtype, Case(mp.exp), 300)

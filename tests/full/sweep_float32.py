@@ -117,7 +117,10 @@ def main(arguments: list[str] | None = None) -> int:
         worst = sweep(function, options.every, tuple(options.flags.split()))
         failed = failed or not worst.passed
         verdict = "" if worst.passed else "  EXCEEDS"
-        print(f"{function:10s} {worst.ulp:8.3f} ulp at {worst.at:.9g} ({worst.at.hex()}), stated {worst.stated}{verdict}", flush=True)
+        print(
+            f"{function:10s} {worst.ulp:8.3f} ulp at {worst.at:.9g} ({worst.at.hex()}), stated {worst.stated}{verdict}",
+            flush=True,
+        )
     return int(failed)
 
 

@@ -27,6 +27,17 @@ ElementType = Literal["real", "int32_t", "sint"]
 Source = Literal["tensor", "n", "time", "seed", "key", "step", "training", "scratch"]
 
 
+_FIXED_NAMES: Final = ("n", "key", "step", "training", "scratch")
+_C_WORDS: Final = (
+    "auto break case char const continue default do double else enum extern float for goto if inline int long "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
+    "asm typeof bool true false main NULL NAN INFINITY "
+    "real vreal vint sint vmask smask LANES begin end call arguments index parallel"
+)
+RESERVED: Final = frozenset({*_C_WORDS.split(), *_FIXED_NAMES})
+"""Names that no user's name may become."""
+
+
 @dataclass(frozen=True, slots=True)
 class Argument:
     """One argument of a kernel: its declaration in C, and what the caller passes for it."""
@@ -187,15 +198,6 @@ class Arguments:
         return name
 
 
-_FIXED_NAMES: Final = ("n", "key", "step", "training", "scratch")
-_C_WORDS: Final = (
-    "auto break case char const continue default do double else enum extern float for goto if inline int long "
-    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
-    "asm typeof bool true false main NULL NAN INFINITY "
-    "real vreal vint sint vmask smask LANES begin end call arguments index parallel"
-)
-RESERVED: Final = frozenset({*_C_WORDS.split(), *_FIXED_NAMES})
-"""Names that no user's name may become."""
 _USED_PREFIXES: Final = re.compile(r"^(?:v_|s_|bp_|BP_|x\d|i\d|[vi]\d|_|[A-Z0-9_]+$|[a-z]+[0-9]*[fl]?$)")
 """Shapes of names that the preamble, the C library or the emitters use themselves."""
 

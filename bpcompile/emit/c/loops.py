@@ -167,7 +167,7 @@ def best_lane(
         extent = axis.extent or USUAL_BATCH
         if extent == 1 or _collides(axis, used, reduced):
             continue
-        cost = compute + sum(_access_cost(f, axis, used, k < len(used.targets), lanes) for k, f in enumerate(used.forms))
+        cost = compute + sum(_access_cost(f, axis, k < len(used.targets), lanes) for k, f in enumerate(used.forms))
         if axis in reduced:
             cost += 8 * lanes / max(extent, lanes)
         cost *= math.ceil(extent / lanes) / extent
@@ -181,7 +181,7 @@ def _collides(axis: Axis, used: Uses, reduced: set[Axis]) -> bool:
     return axis not in reduced and any(not any(f.factor(axis) for f in t) for t in used.targets)
 
 
-def _access_cost(form: Affine, axis: Axis, used: Uses, stored: bool, lanes: int) -> float:
+def _access_cost(form: Affine, axis: Axis, stored: bool, lanes: int) -> float:
     if any(t.op != "axis" and axis in _axes_below(t) for t, _ in form.terms):
         return 2.0 * lanes
     stride = form.factor(axis)

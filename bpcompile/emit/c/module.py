@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from bpcompile.emit.c.calls import CallWriter, KernelFunction, KernelTable
+from bpcompile.emit.c.calls import CallWriter, KernelTable
 from bpcompile.emit.c.source import REAL, Interface, ModuleSpec, Source, TensorInfo, interface_of
 from bpcompile.emit.c.vector import functions_in, vector_preamble
 from bpcompile.emit.templates import environment
@@ -33,6 +34,14 @@ _PRELUDE: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class FunctionText:
+    """A function that calls kernels, as the template prints it."""
+
+    head: str
+    lines: tuple[str, ...]
+
+
 def emit_module(spec: ModuleSpec) -> Source:
     """Write a module.
 
@@ -47,7 +56,8 @@ def emit_module(spec: ModuleSpec) -> Source:
     """
     interface = interface_of(spec)
     table = KernelTable(spec.dtype)
-    functions, needs = [], []
+    functions: list[FunctionText] = []
+    needs: list[str] = []
     for name, schedule in spec.schedules.items():
         calls = CallWriter(schedule, interface, table)
         functions.append(_function(spec, name, calls.write(), schedule))
@@ -58,7 +68,7 @@ def emit_module(spec: ModuleSpec) -> Source:
     epoch = spec.value_and_grad is not None
     rows, staged = _staging(spec, interface) if epoch else ([], [])
     declarations = _declarations(spec, interface)
-    body = _kernels_text(table) + "".join(line for f in functions for line in f["lines"])
+    body = _kernels_text(table) + "".join(line for f in functions for line in f.lines)
     text = environment().get_template("c/module.j2").render(
         title=_comment(spec.title), maker=_comment(spec.maker), notes=[_comment(n) for n in spec.notes], prefix=spec.prefix,
         real=REAL[spec.dtype], declarations=declarations, preamble=vector_preamble(spec.dtype, functions_in(body)),
@@ -67,14 +77,15 @@ def emit_module(spec: ModuleSpec) -> Source:
         staging=sum(int(str(row["width"])) for row in (*rows, *staged)), **_tables(interface),
     )  # fmt: skip
     header = environment().get_template("c/header.j2").module
+    guarded = str(header.guarded(spec.prefix, declarations))  # type: ignore[attr-defined]
     pool = environment().get_template("c/pool.c.j2")
     return Source(
         spec.prefix,
         spec.dtype,
         _tidy(text),
-        _tidy(str(header.guarded(spec.prefix, declarations))),  # type: ignore[attr-defined]
+        _tidy(guarded),
         re.sub(r"/\*.*?\*/", "", declarations, flags=re.S),
-        pool.render(prefix=spec.prefix, spins=SPINS),
+        pool.render(prefix=spec.prefix, spins=SPINS, declarations=guarded),
         _pool_declarations(spec.prefix),
         tuple(_public(spec)),
         interface,
@@ -83,11 +94,11 @@ def emit_module(spec: ModuleSpec) -> Source:
 
 
 def _public(spec: ModuleSpec) -> list[str]:
-    names = [name for name in ("predict", "value_and_grad") if name in spec.schedules]
+    names: list[str] = [name for name in ("predict", "value_and_grad") if name in spec.schedules]
     return [*names, "train_step"] if spec.value_and_grad is not None else names
 
 
-def _function(spec: ModuleSpec, name: str, lines: list[str], schedule: Schedule) -> dict[str, object]:
+def _function(spec: ModuleSpec, name: str, lines: list[str], schedule: Schedule) -> FunctionText:
     """A function as the template prints it: declarations of what its calls use, then the calls."""
     used = set(re.findall(r"[A-Za-z_]\w*", re.sub(r"/\*.*?\*/|call->\w+", "", "\n".join(lines))))
     writable = name == "update"
@@ -107,7 +118,7 @@ def _function(spec: ModuleSpec, name: str, lines: list[str], schedule: Schedule)
     start = "static void update(const P_call *call)" if writable else f"int {spec.prefix}_{name}(const P_call *call)"
     end = [] if writable else ["return 0;"]
     empty = ["(void)call;"] if not lines else []
-    return {"head": start, "lines": [*head, *empty, *lines, *end]}
+    return FunctionText(start, (*head, *empty, *lines, *end))
 
 
 def _kernels_text(table: KernelTable) -> str:
@@ -212,6 +223,3 @@ def _comment(text: str) -> str:
 def _tidy(text: str) -> str:
     """At most one empty line in a row."""
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
-
-
-__all__ = ["Interface", "KernelFunction", "ModuleSpec", "Source", "emit_module"]

@@ -87,7 +87,7 @@ def _update_position(scope: Scope, s: Statement, total: Accumulator, x: str, mas
         scope.lines.append(f"{at} = {better} ? {scalar(scope, where)} : {at};")
 
 
-def result(scope: Scope, s: Statement, total: Accumulator) -> str:
+def result(s: Statement, total: Accumulator) -> str:
     """The C text of the finished result: of type ``ptrdiff_t`` for a scalar position, else ``real`` or ``vreal``."""
     if s.reduce == "mean":
         return f"{total.value} / (real)({' * '.join('n' if a.extent is None else str(a.extent) for a in s.over)})"

@@ -47,7 +47,7 @@ def _reduce(scopes: Sequence[Scope], s: Statement) -> None:
 
     write_loops(scopes, collapse(s.over, uses(scopes[0].writer, (s,))), body, frozenset((s.target,)))
     for scope, total in zip(scopes, totals, strict=True):
-        _finish(scope, s, reductions.result(scope, s, total))
+        _finish(scope, s, reductions.result(s, total))
 
 
 def _reduce_along_lanes(scope: Scope, s: Statement, lane: Axis) -> None:
@@ -71,7 +71,7 @@ def _reduce_along_lanes(scope: Scope, s: Statement, lane: Axis) -> None:
             reductions.update(one, s, total, mask)
 
     write_loops([scope], outer, lanes, writes)
-    _finish(scope, s, reductions.result(scope, s, reductions.across_lanes(scope, s, totals)))
+    _finish(scope, s, reductions.result(s, reductions.across_lanes(scope, s, totals)))
 
 
 def _is_integer(scope: Scope, s: Statement) -> bool:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from bpcompile.emit.c.vector_coefficients import COEFFICIENTS
 from bpcompile.emit.c.vector_rows import ALWAYS, ROWS, VectorFunction
@@ -100,8 +101,9 @@ def _closure(dtype: str, functions: Iterable[str]) -> frozenset[str]:
 @cache
 def _render(dtype: str, row: VectorFunction) -> str:
     template = environment().get_template(f"c/vector_{row.template}.j2")
-    macro = getattr(template.make_module(_template_data(dtype)), f"v_{row.macro}")
-    return str(macro(*row.arguments)).strip() + "\n"
+    module: Any = template.make_module(_template_data(dtype))
+    text = module.v_library(row.name, row.library) if row.library else getattr(module, f"v_{row.name}")()
+    return str(text).strip() + "\n"
 
 
 @cache

@@ -12,26 +12,23 @@ class VectorFunction:
     Attributes
     ----------
     name : str
-        The name without its prefix `v_` or `s_`.
+        The name without its prefix `v_`, `s_` or `bp_`.
     template : str
-        The file `templates/c/vector_<template>.j2` whose macro `v_<macro>` prints it.
-    needs : tuple of str
-        The functions that its text calls.
+        The file `templates/c/vector_<template>.j2`, whose macro `v_<name>` prints it.
     ulp : float or None
-        The largest error in units in the last place of the exact result; None where the result is exact or is moved,
-        not computed.
+        The largest error for either element type, in units in the last place of the exact result; None where nothing
+        is rounded.
+    library : str or None
+        The function of the C library that does the work, lane by lane.
+    needs : tuple of str
+        Functions that must come before it although its text does not call them; the called ones are found in the text.
     """
 
     name: str
     template: str
-    needs: tuple[str, ...] = ()
     ulp: float | None = None
-    macro: str = ""
-    arguments: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.macro:
-            object.__setattr__(self, "macro", self.name)
+    library: str | None = None
+    needs: tuple[str, ...] = ()
 
 
 _Row = VectorFunction
@@ -41,19 +38,20 @@ ALWAYS = ("types",)
 _MEMORY = (
     _Row("types", "types"),
     _Row("splat", "types"),
-    _Row("zero", "types", ("splat",)),
+    _Row("zero", "types"),
     _Row("first", "types"),
     _Row("lane", "types"),
-    _Row("iota", "types", ("zero",)),
-    _Row("bits", "types"),
+    _Row("iota", "types"),
+    _Row("as_bits", "types"),
+    _Row("from_bits", "types"),
     _Row("load", "memory"),
     _Row("store", "memory"),
-    _Row("part_mask", "memory"),
-    _Row("load_part", "memory", ("zero", "part_mask")),
-    _Row("store_part", "memory", ("part_mask",)),
+    _Row("first_lanes", "memory"),
+    _Row("load_part", "memory"),
+    _Row("store_part", "memory"),
     _Row("load_stride", "memory"),
     _Row("load_stride_part", "memory"),
-    _Row("gather", "memory", ("zero",)),
+    _Row("gather", "memory"),
 )
 
 _COMPARE = (
@@ -69,100 +67,91 @@ _COMPARE = (
     _Row("false", "compare"),
     _Row("any", "compare"),
     _Row("select", "compare"),
-    _Row("max", "compare", ("select", "le", "ne", "or")),
-    _Row("min", "compare", ("select", "le", "ne", "or")),
-    _Row("at_least", "compare", ("splat", "select", "lt")),
-    _Row("at_most", "compare", ("splat", "select", "lt")),
-    _Row("abs", "compare", ("bits",)),
-    _Row("copysign", "compare", ("bits",)),
-    _Row("high", "pow", ("bits",)),
-    _Row("sign", "compare", ("zero", "select", "eq", "lt")),
+    _Row("max", "compare"),
+    _Row("min", "compare"),
+    _Row("at_least", "compare"),
+    _Row("at_most", "compare"),
+    _Row("abs", "compare"),
+    _Row("copysign", "compare"),
+    _Row("high", "pow"),
+    _Row("sign", "compare"),
     _Row("sqrt", "compare", ulp=0.5),
-    _Row("round", "compare", ("splat", "copysign", "abs", "lt", "select")),
-    _Row("floor", "compare", ("round", "lt", "select")),
-    _Row("ceil", "compare", ("round", "copysign", "lt", "select")),
+    _Row("round", "compare"),
+    _Row("floor", "compare"),
+    _Row("ceil", "compare"),
     _Row("swap", "compare"),
-    _Row("sum", "compare", ("swap", "lane")),
-    _Row("hmax", "compare", ("swap", "lane", "max")),
-    _Row("hmin", "compare", ("swap", "lane", "min")),
+    _Row("sum", "compare"),
+    _Row("hmax", "compare"),
+    _Row("hmin", "compare"),
 )
 
-_EXP_LOG = (
-    _Row("scale", "exp", ("bits",)),
-    _Row("power_of_two", "exp", ("bits",)),
-    _Row("exp_reduced", "exp", ("zero",)),
-    _Row("exp", "exp", ("first", "lane", "at_least", "at_most", "exp_reduced", "scale"), ulp=1.25),
-    _Row("exp_minus_abs", "exp", ("at_least", "bits", "exp_reduced", "scale")),
-    _Row("log_reduced", "log", ("splat", "zero", "bits", "lt", "select")),
+_EXP_AND_LOG = (
+    _Row("scale", "exp"),
+    _Row("power_of_two", "exp"),
+    _Row("exp_reduced", "exp"),
+    _Row("exp", "exp", ulp=1.25),
+    _Row("exp_minus_abs", "exp"),
+    _Row("log_reduced", "log"),
     _Row("log1p_reduced", "log"),
-    _Row("log_joined", "log", ("log1p_reduced",)),
-    _Row("log_special", "log", ("splat", "zero", "eq", "le", "lt", "and", "select")),
-    _Row("log", "log", ("first", "lane", "log_reduced", "log_joined", "log_special"), ulp=1.0),
-    _Row("log1p", "log", ("first", "lane", "log_reduced", "log_joined", "log_special", "scale", "abs"), ulp=1.5),
-    _Row("log2", "log", ("first", "lane", "log_reduced", "log1p_reduced", "log_special"), ulp=2.0),
-    _Row("log10", "log", ("first", "lane", "log_reduced", "log1p_reduced", "log_special"), ulp=2.0),
-    _Row("expm1", "exp", ("first", "lane", "at_least", "at_most", "exp_reduced", "power_of_two", "abs", "lt", "select"), ulp=2.0),
-    _Row("tanh", "exp", ("first", "lane", "at_least", "exp_reduced", "power_of_two", "copysign"), ulp=2.5),
-    _Row("sigmoid", "exp", ("first", "lane", "exp_minus_abs", "lt", "zero", "splat", "select"), ulp=2.5),
-    _Row("softplus", "exp", ("first", "lane", "exp_minus_abs", "log_joined", "lt", "zero", "splat", "select", "at_least"), ulp=2.0),
+    _Row("log_joined", "log"),
+    _Row("log_special", "log"),
+    _Row("log", "log", ulp=1.0),
+    _Row("log1p", "log", ulp=1.5),
+    _Row("log2", "log", ulp=2.0),
+    _Row("log10", "log", ulp=2.0),
+    _Row("expm1", "exp", ulp=2.0),
+    _Row("tanh", "exp", ulp=3.0),
+    _Row("sigmoid", "exp", ulp=2.5),
+    _Row("softplus", "exp", ulp=2.0),
 )
 
-_TRIGONOMETRIC_ERROR_POWER = (
-    _Row("quarter_turns", "trig", ("bits",)),
-    _Row("sin", "trig", ("first", "lane", "quarter_turns", "abs", "lt", "le", "not", "any", "select", "splat"), ulp=2.0),
-    _Row("cos", "trig", ("first", "lane", "quarter_turns", "abs", "le", "not", "any", "splat"), ulp=2.0),
+_SIN_ERF_POW = (
+    _Row("quarter_turns", "trig"),
+    _Row("sin_after", "trig"),
+    _Row("sin", "trig", ulp=2.0),
+    _Row("cos", "trig", ulp=2.0),
     _Row("erf_near", "erf"),
-    _Row("erf", "erf", ("first", "lane", "erf_near", "splat", "abs", "at_most", "exp_reduced", "power_of_two", "lt", "select", "copysign"), ulp=2.0),
-    _Row("erfc", "erf", ("first", "lane", "erf_near", "splat", "zero", "abs", "at_least", "at_most", "high", "exp_reduced", "scale", "lt", "select"), ulp=4.0),
-    _Row("pow_finite", "pow", ("log_reduced", "high", "at_most", "at_least", "scale")),
-    _Row(
-        "pow",
-        "pow",
-        ("first", "lane", "pow_finite", "zero", "splat", "abs", "eq", "ne", "lt", "and", "or", "not", "round", "select", "copysign"),
-        ulp=1.0,
-    ),
+    _Row("erf", "erf", ulp=1.5),
+    _Row("erfc", "erf", ulp=4.0),
+    _Row("pow_finite", "pow"),
+    _Row("pow", "pow", ulp=1.0),
 )
 
-# Errors of functions of the C library are those of glibc 2.36 where nothing else is said.
-_LIBRARY = (
-    ("tan", "tan", 1.0),
-    ("asin", "asin", 1.0),
-    ("acos", "acos", 1.0),
-    ("atan", "atan", 1.0),
-    ("sinh", "sinh", 2.0),
-    ("cosh", "cosh", 2.0),
-    ("asinh", "asinh", 2.0),
-    ("acosh", "acosh", 2.0),
-    ("atanh", "atanh", 2.0),
-    ("lgamma", "lgamma", 6.0),
-    ("gamma", "tgamma", 6.0),
-)
-
+# Errors of functions of the C library are those of glibc.
 _LANE_BY_LANE = (
-    *(_Row(name, "lanes", ulp=ulp, macro="library", arguments=(name, function)) for name, function, ulp in _LIBRARY),
+    _Row("tan", "lanes", ulp=1.0, library="tan"),
+    _Row("asin", "lanes", ulp=1.0, library="asin"),
+    _Row("acos", "lanes", ulp=1.0, library="acos"),
+    _Row("atan", "lanes", ulp=1.0, library="atan"),
+    _Row("sinh", "lanes", ulp=2.0, library="sinh"),
+    _Row("cosh", "lanes", ulp=2.0, library="cosh"),
+    _Row("asinh", "lanes", ulp=2.0, library="asinh"),
+    _Row("acosh", "lanes", ulp=2.0, library="acosh"),
+    _Row("atanh", "lanes", ulp=2.0, library="atanh"),
+    _Row("lgamma", "lanes", ulp=6.0, library="lgamma"),
+    _Row("gamma", "lanes", ulp=6.0, library="tgamma"),
     _Row("atan2", "lanes", ulp=1.0),
     _Row("mod", "lanes"),
-    _Row("digamma", "lanes", ulp=5.0),
+    _Row("digamma", "lanes", ulp=5.0),  # of max(1, |psi|)
     _Row("trigamma", "lanes", ulp=6.0),
 )
 
 _DRAWS = (
-    _Row("words", "draws"),
-    _Row("threefry", "draws", ("words",)),
-    _Row("draw_key", "draws", ("threefry",)),
-    _Row("element_words", "draws", ("draw_key",)),
-    _Row("bits_of_element", "draws", ("element_words",)),
-    _Row("bernoulli", "draws", ("words", "round", "lt", "select", "splat", "zero")),
-    _Row("draw_bernoulli", "draws", ("bernoulli", "element_words", "bits_of_element")),
-    _Row("normal", "draws", ("words", "lane", "sqrt", "log", "quarter_turns")),
-    _Row("draw_normal", "draws", ("normal", "element_words")),
+    _Row("threefry", "draws"),
+    _Row("draw_key", "draws"),
+    _Row("element_words", "draws"),
+    _Row("bits", "draws"),
+    _Row("bernoulli", "draws", needs=("threefry",)),
+    _Row("draw_bernoulli", "draws"),
+    _Row("normal", "draws", needs=("threefry",)),
+    _Row("draw_normal", "draws"),
 )
 
 ROWS: tuple[VectorFunction, ...] = (
     *_MEMORY,
     *_COMPARE,
-    *_EXP_LOG,
-    *_TRIGONOMETRIC_ERROR_POWER,
+    *_EXP_AND_LOG,
+    *_SIN_ERF_POW,
     *_LANE_BY_LANE,
     *_DRAWS,
 )

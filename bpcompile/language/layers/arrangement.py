@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bpcompile.language.layer import Layer
-from bpcompile.language.layers.kind import LibraryLayer, access, axes_of, extents_of, shifted, whole
+from bpcompile.language.layers.kind import LibraryLayer, access, axes_of, extents_of, whole
 from bpcompile.language.layers.windows import Extents, per_axis
 from bpcompile.language.value import Value
 
@@ -169,9 +169,7 @@ class ZeroPadding2D(LibraryLayer):
         _, rows, columns = self.shaped(inputs[0], "n, channel, row, column")
         (top, bottom), (left, right) = _pairs(self, "padding", self.padding, 2)
         return self.layer(
-            [f"y[n,c,h,w] = x[n,c,{shifted('h', -top)},{shifted('w', -left)}]"]
-            if top + bottom and left + right
-            else [f"y[n,c,h,w] = x[n,c,h - {top},w - {left}]"],
+            [f"y[n,c,h,w] = x[n,c,h - {top},w - {left}]"],
             sizes={"h": rows + top + bottom, "w": columns + left + right},
             outside={"x": 0},
         )
