@@ -54,7 +54,7 @@ def test_softmax_and_cross_entropy_of_different_layers_cancel() -> None:
     loss = Layer(["l[n] = -log(q[n,y[n]])"], inputs=("q", "y"), output="l", name="cost")(p, y)
     program = training(analyze(Network(p, loss=loss)), ("z",))
     last = [str(s) for s in program.statements()][-1]
-    assert last == "z.bar[n, j] = 1/size(n)*(soft.p[n, j] - where(j == y[n], 1, 0))"
+    assert last == "z.bar[n, i] = 1/size(n)*(soft.p[n, i] - where(i == y[n], 1, 0))"
     logits = np.array([[1e4, 0.0, -1e4, 5.0], [0.0, 0.0, 0.0, 0.0]])
     values = run_program(program, {"z": logits, "y": np.array([1, 2])}, 2)
     assert values["loss"] == pytest.approx((1e4 + np.log(4)) / 2)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from bpcompile.emit.c.access import store
 from bpcompile.emit.c.contraction_axes import digits
 from bpcompile.emit.c.contraction_plan import Plan
-from bpcompile.emit.c.expressions import value, vector
+from bpcompile.emit.c.expressions import value
 from bpcompile.emit.c.loops import Loop, heavy, target_load
 from bpcompile.emit.c.scope import ExpressionWriter, Scope
 from bpcompile.program.nodes import Axis
@@ -62,15 +62,17 @@ def _write_vector(plan: Plan, scope: Scope, sums: str) -> None:
     """Store one vector of the target if the tiles did not, then compute the epilogue's statements in order."""
     kernel, writer = plan.kernel, scope.writer
     result = target_load(writer, kernel.statement)
+    wide = scope.is_vector(result)
+    kind = "vreal" if wide else "real"
     name = writer.fresh("x")
-    scope.lines.append(f"const vreal {name} = {sums};")
+    scope.lines.append(f"const {kind} {name} = {sums if wide else f'v_lane({sums}, 0)'};")
     if not plan.direct and kernel.statement.target not in kernel.local:
         if kernel.statement.accumulate:
             total = writer.fresh("x")
-            scope.lines.append(f"const vreal {total} = {vector(scope, result)} + {name};")
+            scope.lines.append(f"const {kind} {total} = {value(scope, result)} + {name};")
             name = total
-        store(scope, result.value[0], result.args, name, accumulate=False, vector=True)
-    scope.keep(result, True, name)
+        store(scope, result.value[0], result.args, name, accumulate=False, vector=wide)
+    scope.keep(result, wide, name)
     for s in kernel.epilogue:
         text = value(scope, s.body)
         wide = scope.is_vector(s.body)
@@ -78,4 +80,8 @@ def _write_vector(plan: Plan, scope: Scope, sums: str) -> None:
         if s.target not in kernel.local:
             store(scope, s.target, s.subscripts, text, accumulate=s.accumulate, vector=wide)
         if not s.accumulate:
-            scope.keep(written, True, text if wide else f"v_splat({text})")
+            scope.keep(written, scope.is_vector(written), _spread(text, wide, scope.is_vector(written)))
+
+
+def _spread(text: str, wide: bool, wanted: bool) -> str:
+    return f"v_splat({text})" if wanted and not wide else text

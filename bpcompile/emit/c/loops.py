@@ -183,11 +183,11 @@ def _collides(axis: Axis, used: Uses, reduced: set[Axis]) -> bool:
 
 def _access_cost(form: Affine, axis: Axis, stored: bool, lanes: int) -> float:
     if any(t.op != "axis" and axis in _axes_below(t) for t, _ in form.terms):
-        return 2.0 * lanes
+        return 4.0 * lanes
     stride = form.factor(axis)
     if stride in (0, 1):
         return 1.0
-    return 1.5 * lanes if stored else float(lanes)
+    return 2.5 * lanes if stored else 2.0 * lanes
 
 
 def _axes_below(e: Expr) -> set[Axis]:
