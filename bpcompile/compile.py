@@ -23,9 +23,8 @@ from bpcompile.model_c import CBackend
 from bpcompile.model_numpy import NumpyBackend
 from bpcompile.parameters import Layout
 from bpcompile.program.dead import restrict, specialize, without_dead
-from bpcompile.program.factor import factor
+from bpcompile.program.passes import improve
 from bpcompile.program.schedule import flat_offsets, schedule
-from bpcompile.program.share import share
 from bpcompile.program.statements import Program
 from bpcompile.signature import Signature, signature_of
 from bpcompile.training.optimizers import SEEDS, Optimizer, optimizer_program
@@ -138,11 +137,6 @@ def lower(calculus: Calculus, wrt: Sequence[str], optimizer: Optimizer | None) -
     size = sum(info.size for info in calculus.network.parameters.values())
     update = optimizer_program(optimizer, size) if optimizer is not None and size else None
     return Programs(predict, gradient, update, unshared)
-
-
-def improve(program: Program) -> Program:
-    """The passes between the calculus and the emitters."""
-    return share(factor(share(program)))
 
 
 def c_module(programs: Programs, signature: Signature, prefix: str) -> Module:

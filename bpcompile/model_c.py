@@ -6,6 +6,7 @@ call only exchanges the pointers to arrays. cffi releases the global interpreter
 
 from __future__ import annotations
 
+import keyword
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -13,9 +14,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bpcompile.arrays import ArraySpec, first_outside
+from bpcompile.arrays import INDEX, label_test
+from bpcompile.emit.templates import environment
 from bpcompile.errors import BPCompileError
-from bpcompile.parameters import Gradients, Layout, Parameters, State
+from bpcompile.parameters import Gradients, Layout, Parameters, State, fresh_gradients
 from bpcompile.signature import Signature
 
 Array = NDArray[Any]
@@ -23,13 +25,12 @@ _POINTERS: Final = {"float32": "float[]", "float64": "double[]"}
 
 
 _SMALL: Final = 1 << 20  # bytes up to which arrays are remembered; with larger ones, microseconds do not count
-_Known = tuple[str, Array, tuple[int, ...], np.dtype[Any], ArraySpec | None]
+_FEW: Final = 4096  # gradients up to which clearing memory costs less than not clearing it
+_TAKEN: Final = ("params", "state", "key", "step", "training", "self")
 
 
 class _Workspace:
     """What one thread needs to call C: the struct, its arena, and the number of examples that the arena is for."""
-
-    __slots__ = ("arena", "call", "count", "input_grads", "inputs", "known", "loss", "n", "outputs", "plain")
 
     def __init__(self, backend: CBackend) -> None:
         ffi = backend.ffi
@@ -43,8 +44,6 @@ class _Workspace:
         self.arena: Array | None = None
         self.n = -1
         self.plain = True  # key 0, step 0, training on: as an ordinary call wants them
-        self.known: tuple[_Known, ...] = ()  # the arrays that the struct points to
-        self.count = -1  # how many they are; -1: nothing is known
 
 
 class CBackend:
@@ -112,40 +111,31 @@ class CBackend:
         """Give `Model.value_and_grad` with a short way for arrays that this thread passed before.
 
         Their pointers are in the struct already; what may have changed since (shape, element type, labels) is looked at.
-        Everything else, and every doubt, goes the long way. Names are local variables here because this is where tens of
-        nanoseconds count.
+        Everything else, and every doubt, goes the long way. The function is written for the names of this network: here,
+        tens of nanoseconds count.
         """
-        if self._run is None or self.signature.states.size or self.signature.input_gradients:
+        arrays = self.signature.arrays
+        odd = any(keyword.iskeyword(a.name) or a.name in _TAKEN or a.name.startswith("_") for a in arrays)
+        if odd or self._run is None or self.signature.states.size or self.signature.input_gradients:
             return long_way
-        local, layout, run, fail = self._local, self.signature.parameters, self._run, self._fail
-        allocate, as_array, gradients = self._allocate, self._as_array, Gradients.of_memory
-        memory_type = self.ffi.typeof(f"{self._real_name}[{max(layout.size, 1)}]")
-
-        def value_and_grad(
-            params: Any, *, state: Any = None, key: int = 0, step: int = 0, training: bool = True, **data: Any
-        ) -> tuple[float, Gradients]:
-            try:
-                w: _Workspace = local.workspace
-                ready = w.plain and params.layout is layout and len(data) == w.count and state is None
-                if ready and training and not key and not step:
-                    for name, known, shape, dtype, labels in w.known:
-                        array = data[name]
-                        if array is not known or array.shape != shape or array.dtype is not dtype:
-                            break
-                        if labels is not None and first_outside(labels, array) is not None:
-                            break
-                    else:
-                        call = w.call
-                        call.params = params._pointer
-                        call.grads = memory = allocate(memory_type)
-                        code = run(call)
-                        if code:
-                            fail(code)
-                        return w.loss[0], gradients(layout, memory, as_array)
-            except (AttributeError, KeyError, TypeError):
-                pass  # the long way says what is wrong
-            return long_way(params, state=state, key=key, step=step, training=training, **data)
-
+        size, real = self.signature.parameters.size, self.signature.real
+        small = size <= _FEW
+        names: dict[str, Any] = {
+            "_local": self._local,
+            "_layout": self.signature.parameters,
+            "_missing": object(),
+            "_new": self.ffi.new if small else self._allocate,
+            "_type": self.ffi.typeof(f"{self._real_name}[{max(size, 1)}]"),
+            "_run": self._run,
+            "_fail": self._fail,
+            "_gradients": fresh_gradients(self.signature.parameters, self._as_array),
+            "_long_way": long_way,
+            **{f"_dtype{k}": INDEX if a.integer else real for k, a in enumerate(arrays)},
+            **{f"_allowed{k}": label_test(a) for k, a in enumerate(arrays) if a.integer},
+        }
+        text = environment().get_template("package/shortcut.py.j2").render(arrays=arrays)
+        exec(compile(text, "<bpcompile shortcut>", "exec"), names)  # our text; the names in it are checked identifiers
+        value_and_grad: Callable[..., tuple[float, Gradients]] = names["value_and_grad"]
         value_and_grad.__doc__ = long_way.__doc__
         return value_and_grad
 
@@ -276,10 +266,11 @@ class CBackend:
         return keep
 
     def _remember(self, w: _Workspace, arrays: Sequence[Array | None]) -> None:
-        pairs = [(s, a) for s, a in zip(self.signature.arrays, arrays, strict=True) if a is not None]
-        complete = len(pairs) == len(arrays) and sum(a.nbytes for _, a in pairs) <= _SMALL
-        w.known = tuple((s.name, a, a.shape, a.dtype, s if s.integer else None) for s, a in pairs) if complete else ()
-        w.count = len(arrays) if complete else -1
+        """Keep the arrays that the struct points to, so that the short way knows them again."""
+        ready = all(a is not None for a in arrays) and sum(a.nbytes for a in arrays if a is not None) <= _SMALL
+        for k, array in enumerate(arrays):
+            setattr(w, f"array{k}", array if ready else None)
+            setattr(w, f"shape{k}", array.shape if ready and array is not None else None)
 
     def _pointer(self, vector: Parameters) -> Any:
         if vector._pointer is None:
@@ -308,7 +299,6 @@ class CBackend:
         raise BPCompileError(f"The generated code of '{self.signature.name}' gave the error code {code}.")
 
 
-_NO_INPUTS: Final[dict[str, Array]] = {}
 _LINE: Final = 64  # bytes of a cache line, and of the widest vector
 
 

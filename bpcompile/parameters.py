@@ -161,33 +161,12 @@ class Gradients(NamedArrays):
     ``flat`` holds those of the parameters, in the order of ``params.flat``; ``inputs`` those of the inputs.
     """
 
-    __slots__ = ("_as_array", "_memory", "inputs")
+    __slots__ = ("inputs",)
     what = "gradient"
 
     def __init__(self, layout: Layout, flat: Array, inputs: Mapping[str, Array] = _NONE) -> None:
         super().__init__(layout, flat)
         self.inputs = inputs
-
-    @classmethod
-    def of_memory(cls, layout: Layout, memory: Any, as_array: Callable[[Any], Array]) -> Gradients:
-        """Take memory that becomes an array when somebody looks."""
-        made = cls.__new__(cls)
-        made.layout = layout
-        made._memory = memory
-        made._as_array = as_array
-        return made
-
-    def __getattr__(self, name: str) -> Any:
-        # Reached only for slots that `of_memory` left empty.
-        if name == "_flat":
-            self._flat: Array = self._as_array(self._memory)[: self.layout.size]
-        elif name == "_views":
-            self._views = {}
-        elif name == "inputs":
-            self.inputs = _NONE
-        else:
-            raise AttributeError(name)
-        return object.__getattribute__(self, name)
 
     def __getitem__(self, name: str) -> Array:
         found = self.inputs.get(name)
@@ -202,6 +181,29 @@ class Gradients(NamedArrays):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Gradients, (self.layout, np.array(self.flat), dict(self.inputs))
+
+
+def fresh_gradients(layout: Layout, as_array: Callable[[Any], Array]) -> Callable[[Any], Gradients]:
+    """Give a function that makes gradients of memory which becomes an array when somebody looks.
+
+    Making a full object for every call would take longer than computing the gradients of a small network.
+    """
+
+    class FreshGradients(Gradients):
+        __slots__ = ("_memory",)
+
+        def __init__(self, memory: Any) -> None:
+            self._memory = memory
+
+        def __getattr__(self, name: str) -> Any:
+            # Reached only for slots that are empty so far.
+            if name not in ("_flat", "_views", "inputs", "layout"):
+                raise AttributeError(name)
+            Gradients.__init__(self, layout, as_array(self._memory)[: layout.size])
+            return object.__getattribute__(self, name)
+
+    FreshGradients.__name__ = FreshGradients.__qualname__ = "Gradients"
+    return FreshGradients
 
 
 def values_for(name: str, value: object, shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> Array:

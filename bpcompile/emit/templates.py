@@ -7,6 +7,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from bpcompile.errors import BuildError
+
 
 def templates_folder() -> Path:
     """Give the folder of templates: inside the package where installed as a wheel, beside it in a checkout.
@@ -18,7 +20,7 @@ def templates_folder() -> Path:
 
     Raises
     ------
-    FileNotFoundError
+    BuildError
         Where the installation is incomplete: neither folder exists.
     """
     package = Path(__file__).resolve().parents[1]
@@ -27,7 +29,7 @@ def templates_folder() -> Path:
         if folder.is_dir():
             return folder
     places = " nor ".join(str(folder) for folder in candidates)
-    raise FileNotFoundError(f"The templates of the generated text are missing: neither {places} exists. Reinstall bpcompile.")
+    raise BuildError(f"The templates of the generated text are missing: neither {places} exists. Reinstall bpcompile.")
 
 
 @cache

@@ -6,6 +6,7 @@ from bpcompile.program.accumulate import settle_accumulations
 from bpcompile.program.dead import without_dead
 from bpcompile.program.factor import factor
 from bpcompile.program.share import share
+from bpcompile.program.split import split_axes
 from bpcompile.program.statements import Program
 
 
@@ -15,5 +16,5 @@ def improve(program: Program) -> Program:
     Each pass takes a well-formed program and gives one. Sums stand as sums before values are numbered; values are
     numbered before products are ordered, and again after, since padded copies and partial products repeat.
     """
-    settled = settle_accumulations(without_dead(program))
+    settled = settle_accumulations(split_axes(without_dead(program)))
     return share(factor(share(settled)))

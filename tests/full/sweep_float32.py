@@ -67,11 +67,15 @@ void sweep(uint64_t first, uint64_t end, uint64_t every, double *worst, float *a
 """
 ULPS = """
 static double ulps(double got, double exact) {
-    int exponent;
-    frexp(exact, &exponent);
-    if (exponent < -125) exponent = -125;
-    if (exponent > 128) exponent = 128;
-    return ldexp(got - exact, 24 - exponent);
+    uint64_t bits;
+    memcpy(&bits, &exact, sizeof bits);
+    int exponent = (int)(bits >> 52 & 0x7ff) - 1023;
+    if (exponent < -126) exponent = -126;
+    if (exponent > 127) exponent = 127;
+    bits = (uint64_t)(1023 + 23 - exponent) << 52;
+    double scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return (got - exact) * scale;
 }
 """
 

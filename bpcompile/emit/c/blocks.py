@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bpcompile.emit.c.loops import Loop
+from bpcompile.emit.c.loops import TINY, Loop
 from bpcompile.emit.c.scope import Scope
 
 Body = Callable[[Sequence[Scope]], None]
+UNROLLED_LINES: Final = 64
 WIDEST: Final = 16
 """The most lanes of any target: an extent that it divides has no part at the end."""
 
@@ -46,8 +47,17 @@ def write_loops(
     inner = siblings([s.child(axes, writes) for s in scopes])
     write_loops(inner, loops[1:], body, writes)
     first, last = (span.first, span.last) if span else ("0", loop.text)
+    if span is None and _unrolls(loop, inner[0].lines):
+        scopes[0].lines.append("BP_UNROLL")
     scopes[0].lines.append(f"for (ptrdiff_t {variable} = {first}; {variable} < {last}; {variable}++) {{")
     scopes[0].lines.extend([*indented(inner[0].lines), "}"])
+
+
+def _unrolls(loop: Loop, lines: Sequence[str]) -> bool:
+    """True if a loop is so small that it should leave nothing but straight-line code."""
+    loops = sum(line.lstrip().startswith("for (") for line in lines)
+    unrolled = sum(line.lstrip() == "BP_UNROLL" for line in lines)
+    return not loop.batch and loop.size <= TINY and loops == unrolled and loop.size * len(lines) <= UNROLLED_LINES
 
 
 def write_lanes(

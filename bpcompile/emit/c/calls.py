@@ -187,7 +187,7 @@ def _plain(text: str) -> str:
 
 def _function(kernel: KernelText) -> KernelFunction:
     declarations = [a.declaration for a in kernel.arguments]
-    members = tuple((a.declaration, a.c_name) for a in kernel.arguments)
+    members = tuple((a.member, a.c_name) for a in kernel.arguments)
     phases = []
     for number, phase in enumerate(kernel.phases):
         name = f"{kernel.name}_run" if len(kernel.phases) == 1 else f"{kernel.name}_run{number}"

@@ -25,17 +25,18 @@ def finish_tile(plan: Plan, writer: ExpressionWriter, unit: Scope) -> list[str]:
     rows.lines.extend(row_lines)
     lane = plan.column_loop.axis
     others = {a: "0" for a in plan.column_loop.collapsed}
+    written = frozenset(s.target for s in (plan.kernel.statement, *plan.kernel.epilogue))
     lines: list[str] = []
     if heavy(plan.kernel.epilogue):
-        part = rows.child({lane: "(column + j)", **others}, lane=lane, count="lanes")
+        part = rows.child({lane: "(column + j)", **others}, written, lane=lane, count="lanes")
         _write_vector(plan, part, "bp_load_upto(done + j, lanes)")
         lines = ["for (ptrdiff_t j = 0; j < here; j += LANES) {",
                  "    const int lanes = here - j < LANES ? (int)(here - j) : LANES;",
                  *_indented(part.lines), "}"]  # fmt: skip
     else:
-        whole = rows.child({lane: "(column + j)", **others}, lane=lane)
+        whole = rows.child({lane: "(column + j)", **others}, written, lane=lane)
         _write_vector(plan, whole, "v_load(done + j)")
-        part = rows.child({lane: "(column + j)", **others}, lane=lane, count="lanes")
+        part = rows.child({lane: "(column + j)", **others}, written, lane=lane, count="lanes")
         _write_vector(plan, part, "v_load_part(done + j, lanes)")
         lines = ["ptrdiff_t j = 0;", "for (; j + LANES <= here; j += LANES) {", *_indented(whole.lines), "}",
                  "if (j < here) {", "    const int lanes = (int)(here - j);", *_indented(part.lines), "}"]  # fmt: skip

@@ -51,7 +51,12 @@ class Argument:
 
     @property
     def declaration(self) -> str:
-        """As it stands in the list of parameters of the C function."""
+        """As it stands in the list of parameters of the C function: no two tensors of a kernel share memory."""
+        return f"{self.c_type}restrict {self.c_name}" if self.c_type.endswith("*") else self.member
+
+    @property
+    def member(self) -> str:
+        """As it stands in a struct."""
         return f"{self.c_type}{self.c_name}" if self.c_type.endswith("*") else f"{self.c_type} {self.c_name}"
 
 

@@ -22,6 +22,8 @@ _COSTS: Final = {
     "flag": 0, "seed": 0,
 }  # fmt: skip
 HEAVY: Final = 12
+TINY: Final = 4
+"""The largest extent of a loop that is unrolled into scalar code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +161,16 @@ def best_lane(
 ) -> Axis | None:
     """The axis to run along the lanes: the cheapest by an estimate; ``None`` if no axis beats scalar code."""
     used = uses(writer, statements)
+    candidates, over = tuple(candidates), tuple(over)
     lanes = 16 if writer.dtype == "float32" else 8
     compute = 1.0 + sum(work(s.body) for s in statements)
     best, least = None, compute + len(used.forms)
     reduced = set(over)
     for axis in (*candidates, *over):
-        extent = axis.extent or USUAL_BATCH
-        if extent == 1 or _collides(axis, used, reduced):
+        group = over if axis in reduced else candidates
+        loop = collapse([*(a for a in group if a != axis), axis], used)[-1]
+        extent = loop.usual
+        if (extent <= TINY and not loop.batch) or _collides(axis, used, reduced):
             continue
         cost = compute + sum(_access_cost(f, axis, k < len(used.targets), lanes) for k, f in enumerate(used.forms))
         if axis in reduced:

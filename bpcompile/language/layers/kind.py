@@ -70,7 +70,7 @@ class LibraryLayer(LayerBase):
             if not is_identity(value):
                 activate(value, Access("z", Index("n"), Index("j")))
 
-    def rate(self, **values: float) -> None:
+    def probability(self, **values: float) -> None:
         """Refuse what is no probability below one."""
         for name, value in values.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:

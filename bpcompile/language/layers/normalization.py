@@ -200,7 +200,7 @@ class GroupNormalization(LibraryLayer):
 
     def build(self, *inputs: Value) -> Layer:
         """Return the equations for the rank of the input."""
-        axes, channels = axes_of(inputs[0]), (*inputs[0].shape, 1)[1] or 0
+        axes, channels = axes_of(inputs[0]), (*inputs[0].shape[1:], 1)[0] or 1
         if len(axes) < 2 or channels % self.groups:
             self.refuse(f"The channels of {inputs[0]!r} cannot be divided into {self.groups} groups.")
         return self.normalized(inputs[0], channels // self.groups)
@@ -216,7 +216,7 @@ class GroupNormalization(LibraryLayer):
         member, x = access("x", n, grouped if members > 1 else c, *rest), access("x", n, c, *rest)
         g = "g" if members > 1 else c
         weight, bias = _affine(self.scale, self.center, (c,))
-        sizes = {"g": self.count(value) // members, "m": members} if members > 1 else {}
+        sizes = {"g": (value.shape[1] or 0) // members, "m": members} if members > 1 else {}
         return self.layer(
             [
                 f"center[n,{g}] = mean({member}, {', '.join(over)})",
@@ -228,11 +228,6 @@ class GroupNormalization(LibraryLayer):
             sizes=sizes,
             initializers=_starts(self.scale, self.center),
         )
-
-    @staticmethod
-    def count(value: Value) -> int:
-        """The number of channels."""
-        return value.shape[1] or 0
 
 
 @dataclass(eq=False)
