@@ -51,19 +51,22 @@ def _power(g: Expr, y: Expr, a: tuple[Expr, ...]) -> tuple[Expr | None, ...]:
     return mul(g, mul(p, lowered)), mul(g, growth)
 
 
-def _larger(g: Expr, _y: Expr, a: tuple[Expr, ...]) -> tuple[Expr | None, ...]:
-    """The first argument gets the gradient of max where it is the larger or equal one; ``max(x, 0)`` gives 0 to x = 0."""
+def _larger(g: Expr, y: Expr, a: tuple[Expr, ...]) -> tuple[Expr | None, ...]:
+    """The first argument gets the gradient of max where it is the larger or equal one; ``max(x, 0)`` gives 0 to x = 0.
+
+    Beside a constant c the value tells as much as the argument: ``c < max(x, c)`` just where ``c < x``.
+    """
     u, v = a
     if v.op == "const":
-        return select(node("lt", (v, u)), g, const(0)), None
+        return select(node("lt", (v, y)), g, const(0)), None
     first = node("le", (v, u))
     return select(first, g, const(0)), select(first, const(0), g)
 
 
-def _smaller(g: Expr, _y: Expr, a: tuple[Expr, ...]) -> tuple[Expr | None, ...]:
+def _smaller(g: Expr, y: Expr, a: tuple[Expr, ...]) -> tuple[Expr | None, ...]:
     u, v = a
     if v.op == "const":
-        return select(node("lt", (u, v)), g, const(0)), None
+        return select(node("lt", (y, v)), g, const(0)), None
     first = node("le", (u, v))
     return select(first, g, const(0)), select(first, const(0), g)
 

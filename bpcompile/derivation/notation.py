@@ -107,7 +107,16 @@ class Words:
     text: str
 
 
-Notation = Symbol | Number | Operator | Row | Fraction | Script | Group | Big | Root | Cases | Below | Words
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """One delimiter alone, whose partner stands in another line; ``size`` is the height of what it encloses."""
+
+    text: str
+    size: int
+    opens: bool
+
+
+Notation = Symbol | Number | Operator | Row | Fraction | Script | Group | Big | Root | Cases | Below | Words | Fence
 
 
 def row(*items: Notation) -> Notation:
@@ -133,6 +142,8 @@ def height(n: Notation) -> int:
     match n:
         case Symbol() | Number() | Operator() | Words():
             return 1
+        case Fence(_, size):
+            return size
         case Row(items):
             return max((height(i) for i in items), default=1)
         case Fraction(top, bottom):
@@ -179,6 +190,8 @@ def width(n: Notation, scale: float = 1.0) -> float:
             return width(body, scale) + 1.0 * scale
         case Cases(rows):
             return max(width(v, scale) + width(c, scale) for v, c in rows) + 3.5 * scale
+        case Fence():
+            return 0.5 * scale
         case Below(body, remark):
             return max(width(body, scale), width(remark, 0.72 * scale))
 
@@ -219,22 +232,10 @@ def _pieces(n: Notation) -> list[list[Notation]]:
         if isinstance(item, Group) and width(item) > 14.0:
             inner = _pieces(item.body)
             size = max(1, height(item.body))
-            inner[0] = [Delimiter(item.left, size, "left"), *inner[0]]
-            inner[-1] = [*inner[-1], Delimiter(item.right, size, "right")]
+            inner[0] = [Fence(item.left, size, True), *inner[0]]
+            inner[-1] = [*inner[-1], Fence(item.right, size, False)]
             pieces[-1] += inner[0]
             pieces += inner[1:]
         else:
             pieces[-1].append(item)
     return pieces
-
-
-@dataclass(frozen=True, slots=True)
-class _Delimiter:
-    text: str
-    size: int
-    side: Literal["left", "right"]
-
-
-def Delimiter(text: str, size: int, side: Literal["left", "right"]) -> Notation:
-    """One delimiter alone, whose partner stands in another line."""
-    return Operator(text, "plain") if size < 0 else Group(Row(()), text if side == "left" else "", text if side == "right" else "")

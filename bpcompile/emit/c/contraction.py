@@ -90,6 +90,8 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "depths": count_text(plan.depth),
         "row_block": plan.row_block,
         "depth_block": plan.depth_block,
+        "depths_first": plan.depths_first,
+        "strips_first": plan.strips_first,
         "sum_rows": plan.row_block if plan.blocks and not plan.direct else "BP_TILE_ROWS",
         "left": left,
         "right": right,

@@ -28,6 +28,8 @@ PACKED_ROWS: Final = 24
 """Rows from which a panel of contiguous columns is worth the copy."""
 PACKED_DEPTH: Final = 64
 """Depths from which a panel of contiguous columns is worth the copy."""
+LARGE_ROWS: Final = 480
+"""Rows of the left operand that stay in the second-level cache with a block of their depth."""
 LOCAL_ROWS: Final = 64
 """Rows of sums that are held while several blocks of depth are added up."""
 
@@ -71,6 +73,8 @@ class Plan:
     tables: bool
     depth_block: int
     row_block: int | None
+    depths_first: bool
+    strips_first: bool
 
     @property
     def left_rows(self) -> tuple[Span, ...]:
@@ -133,7 +137,8 @@ def make_plan(kernel: Contraction, writer: ExpressionWriter) -> Plan:
     direct = not local and stored_whole and single_stride(spans(rows, (target,))) is not None
     draft = Plan(
         kernel, left, right, target, outer, rows, panel, depth, row_loops, column_loop, direct,
-        packing="table", in_place=False, dot=False, tables=False, depth_block=0, row_block=None,
+        packing="table", in_place=False, dot=False, tables=False, depth_block=0, row_block=None, depths_first=False,
+        strips_first=False,
     )  # fmt: skip
     return _with_tiles(draft)
 
@@ -151,23 +156,33 @@ def _with_tiles(plan: Plan) -> Plan:
     dot = packing == "transposed" and left_steps and single_stride(plan.left_depth) == 1
     size, batch = count(plan.depth)
     depth_block = DEPTH_BLOCK - 16 if batch else _balanced(size, DEPTH_BLOCK)
+    blocks = batch or size > depth_block
+    row_block, strips_first = _row_block(plan, blocks)
+    # Where units share the left operand, a block of it stays in cache while all strips use it.
+    depths_first = blocks and plan.direct and not any(a.extent is None for a in plan.outer)
     return replace(
-        plan, packing=packing, dot=dot, in_place=in_place, tables=tables, depth_block=depth_block,
-        row_block=_row_block(plan, batch or size > depth_block),
+        plan, packing=packing, dot=dot, in_place=in_place, tables=tables, depth_block=depth_block, row_block=row_block,
+        strips_first=strips_first, depths_first=depths_first,
     )  # fmt: skip
 
 
-def _row_block(plan: Plan, blocks: bool) -> int | None:
-    """Rows of a unit of work; ``None`` for all. Enough units to share out, and panels that pay for themselves."""
+def _row_block(plan: Plan, blocks: bool) -> tuple[int | None, bool]:
+    """Rows of a unit of work (``None``: all), and whether neighbouring units go along the columns.
+
+    Enough units to share out, and panels that pay for themselves; rows whose block of depth fills the second-level cache
+    are cut, and all strips use one block of them before the next.
+    """
     if not plan.direct and blocks:
-        return LOCAL_ROWS
+        return LOCAL_ROWS, False
     size, batch = count(plan.rows)
     rows = size * (USUAL_BATCH if batch else 1)
     others, others_batch = count((*plan.outer, *plan.columns))
     strips = max(1, others * (USUAL_BATCH if others_batch else 1) // 48)
+    if strips >= 16 and (rows > LARGE_ROWS or batch):
+        return LARGE_ROWS, True
     if strips >= 16 or rows <= 96:
-        return None if not batch else 960
-    return 192 if rows >= 768 else 48
+        return None if not batch else 960, False
+    return (192 if rows >= 768 else 48), False
 
 
 def _balanced(size: int, limit: int) -> int:
