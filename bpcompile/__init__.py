@@ -45,7 +45,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "SoftmaxCrossEntropy",
     ),
     "language.spec": ("load_spec",),
-    "compile": ("compile",),
+    "driver": ("compile",),
     "check": ("check_gradients",),
     "derive": ("derive",),
     "training.optimizers": ("SGD", "Adam", "Momentum"),
@@ -79,7 +79,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"bpcompile.{_MODULE_OF[name]}"), name)
     else:
         raise AttributeError(f"module 'bpcompile' has no attribute '{name}'")
-    globals()[name] = value  # also hides a module of the same name, as of compile
+    globals()[name] = value  # also hides a module of the same name, as of derive
     return value
 
 

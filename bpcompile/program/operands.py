@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bpcompile.program.access import fresh_axis, inside, is_affine
 from bpcompile.program.affine import Affine, affine, from_affine, interval
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis, load, loads, node
+from bpcompile.program.nodes import COMPARISONS, Axis, Expr, axes_of, axis, load, loads, node
 from bpcompile.program.statements import Origin, Statement, Tensor
 
 
@@ -83,10 +83,12 @@ def operand_axes(e: Expr, fixed: Collection[Axis]) -> dict[Axis, tuple[Expr, Axi
 
 
 def _integer_parts(e: Expr) -> Iterator[Expr]:
-    """The outermost integer expressions: subscripts, and what comparisons compare."""
+    """The outermost integer expressions: subscripts, and the differences that comparisons compare with zero."""
     stack, seen = [e], {e}
     while stack:
         current = stack.pop()
+        if current.op in COMPARISONS and all(a.kind == "int" for a in current.args):
+            current = node("sub", current.args)
         if current.kind == "int" and current.op != "load":
             yield current
             stack_next: tuple[Expr, ...] = tuple(t for t, _ in affine(current).terms if t.op == "load")
@@ -139,6 +141,11 @@ def _over_new_axes(
         return found
 
     def change(x: Expr) -> Expr:
+        if x.op in COMPARISONS and all(a.kind == "int" for a in x.args):
+            form = affine(go(node("sub", x.args)))
+            above = Affine(max(form.constant, 0), tuple((t, c) for t, c in form.terms if c > 0))
+            below = Affine(max(-form.constant, 0), tuple((t, -c) for t, c in form.terms if c < 0))
+            return node(x.op, (from_affine(above), from_affine(below)))
         if x.kind == "int" and x.op != "load":
             form = affine(x)
             own = tuple((t, c) for t, c in form.terms if t.op == "axis" and t.value not in fixed)

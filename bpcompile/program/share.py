@@ -17,7 +17,7 @@ from bpcompile.program.access import bare, covers, inside, is_affine, one_to_one
 from bpcompile.program.affine import simplify_integer
 from bpcompile.program.canonical import Canonical
 from bpcompile.program.dead import without_dead
-from bpcompile.program.nodes import UNARY_FUNCTIONS, Axis, Expr, axes_of, axis, children_first, load, loads, node, substitute
+from bpcompile.program.nodes import UNARY_FUNCTIONS, ZERO, Axis, Expr, axes_of, axis, children_first, const, load, loads, node, substitute
 from bpcompile.program.statements import Program, Statement, Step, Tensor, TimeLoop
 
 EXPENSIVE: Final = frozenset(UNARY_FUNCTIONS) - {"abs", "sign", "floor", "ceil", "round"} | {"div", "pow", "atan2"}
@@ -115,25 +115,25 @@ def _shared(s: Statement, known: _Known, scope: int, free: tuple[Axis, ...]) -> 
         return s
     if s.target not in known.scopes or s.target not in known.written_once:
         return s
-    if s.reduce:
-        key, axes = _reduction_key(s, known)
-        stored = known.find(key, axes, scope)
-        if stored is not None:
-            value = load(stored.tensor, [axis(axes[k]) for k in stored.numbers], tensor.kind)
-            s = replace(s, body=value, reduce=None, over=())
-        else:
-            _register(s, key, axes, known, free)
+    key, axes = _whole_key(s, known)
+    stored = known.find(key, axes, scope)
+    if stored is not None:
+        value = load(stored.tensor, [axis(axes[k]) for k in stored.numbers], tensor.kind)
+        s = replace(s, body=value, reduce=None, over=())
+    elif _one_value(s.body, known, scope):
+        _register(s, key, axes, known, free)
     if s.reduce is None:
         if tensor.role == "temporary" and _copied(s, known):
             return None
         for body in dict.fromkeys((s.body, original.body if original.reduce is None else s.body)):
-            if _worth_storing(body, known, scope):
+            if _worth_storing(body) and _one_value(body, known, scope):
                 _register(s, *known.canonical.key(body), known, free)
+                _register_sign(s, body, known, free)
     return s
 
 
-def _reduction_key(s: Statement, known: _Known) -> tuple[object, tuple[Axis, ...]]:
-    """The key of a whole reduction: its body, which of the axes it runs over, and those that the body does not use."""
+def _whole_key(s: Statement, known: _Known) -> tuple[object, tuple[Axis, ...]]:
+    """The key of a whole statement: its body, which axes it reduces over, and those that the body does not use."""
     body, axes = known.canonical.key(s.body)
     axes = (*axes, *(a for a in (*s.axes, *s.over) if a not in axes))
     numbers = [axes.index(a) for a in s.over]
@@ -166,16 +166,27 @@ def _copied(s: Statement, known: _Known) -> bool:
     return True
 
 
-def _worth_storing(e: Expr, known: _Known, scope: int) -> bool:
-    """True if reading the value beats computing it again, and all it depends on has one value."""
+def _one_value(e: Expr, known: _Known, scope: int) -> bool:
+    """True if all that an expression reads has one value here."""
+    return all(known.scopes.get(x.value[0], scope + 1) in (EVERYWHERE, scope) for x in loads(e))
+
+
+def _worth_storing(e: Expr) -> bool:
+    """True if reading the value, as part of a larger expression, beats computing it again."""
     if e.kind != "real" or e.op in _LEAVES or e.op == "load":
-        return False
-    used = loads(e)
-    if any(known.scopes.get(x.value[0], scope + 1) not in (EVERYWHERE, scope) for x in used):
         return False
     if any(x.op == "draw" for x in children_first(e)):
         return True
+    used = loads(e)
     return len(used) > 1 or (bool(used) and any(_expensive(x) for x in children_first(e)))
+
+
+def _register_sign(s: Statement, body: Expr, known: _Known, free: tuple[Axis, ...]) -> None:
+    """``0 < z`` is ``0 < a`` where ``a = max(z, 0)`` is stored: nobody needs ``z`` itself then (NaN is not above 0)."""
+    if body.op == "max" and body.args[1].op == "const" and body.args[1].value == 0:
+        for zero in (body.args[1], ZERO, const(0.0)):
+            key, axes = known.canonical.key(node("lt", (zero, body.args[0])))
+            _register(s, key, axes, known, free)
 
 
 def _expensive(e: Expr) -> bool:
@@ -210,8 +221,13 @@ def _rewritten_node(e: Expr, known: _Known, scope: int, memo: dict[Expr, Expr]) 
 
 
 def _looked_up(e: Expr, known: _Known, scope: int) -> Expr | None:
-    if e.kind != "real" or e.op == "load":
+    """A load of the value, if it is stored."""
+    positive = e.op == "lt" and e.args[0].op == "const" and e.args[0].value == 0
+    if e.op == "load" or not (e.kind == "real" or positive):
         return None
     key, axes = known.canonical.key(e)
     stored = known.find(key, axes, scope)
-    return None if stored is None else load(stored.tensor, [axis(axes[k]) for k in stored.numbers])
+    if stored is None:
+        return None
+    value = load(stored.tensor, [axis(axes[k]) for k in stored.numbers])
+    return node("lt", (e.args[0], value)) if positive else value

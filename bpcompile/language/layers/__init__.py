@@ -1,0 +1,143 @@
+"""The layer library: each layer is its equations, its initializers and its hyperparameters, and nothing else."""
+
+from __future__ import annotations
+
+from bpcompile.language.layers.adapters import LowRank
+from bpcompile.language.layers.arrangement import (
+    Cropping2D,
+    Permute,
+    RepeatVector,
+    Reshape,
+    UpSampling1D,
+    UpSampling2D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+)
+from bpcompile.language.layers.attention import MultiHeadAttention
+from bpcompile.language.layers.basic import (
+    GLU,
+    Add,
+    Average,
+    Bilinear,
+    Concatenate,
+    Dot,
+    Maximum,
+    Maxout,
+    Minimum,
+    Multiply,
+    PReLU,
+    RadialBasis,
+    Subtract,
+)
+from bpcompile.language.layers.convolution import (
+    Conv1D,
+    Conv2D,
+    Conv2DTranspose,
+    Conv3D,
+    DepthwiseConv2D,
+    SeparableConv2D,
+)
+from bpcompile.language.layers.embedding import (
+    Embedding,
+    PositionalEmbedding,
+    RotaryEmbedding,
+    SinusoidalPositionalEncoding,
+)
+from bpcompile.language.layers.kind import LibraryLayer
+from bpcompile.language.layers.noise import (
+    AlphaDropout,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+    SpatialDropout2D,
+)
+from bpcompile.language.layers.normalization import (
+    BatchNormalization,
+    GroupNormalization,
+    InstanceNormalization,
+    LayerNormalization,
+    RMSNormalization,
+    WeightNormalization,
+)
+from bpcompile.language.layers.pooling import (
+    AdaptiveAveragePooling2D,
+    AveragePooling1D,
+    AveragePooling2D,
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
+    MaxPooling1D,
+    MaxPooling2D,
+)
+from bpcompile.language.layers.recurrent import GRU, LSTM, Bidirectional, SimpleRNN
+from bpcompile.language.layers.sequential import Residual, ResidualBlock, Sequential
+from bpcompile.language.layers.transformer import TransformerDecoderLayer, TransformerEncoderLayer
+
+__all__ = [
+    "GLU",
+    "GRU",
+    "LSTM",
+    "Add",
+    "AdaptiveAveragePooling2D",
+    "AlphaDropout",
+    "Average",
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "BatchNormalization",
+    "Bidirectional",
+    "Bilinear",
+    "Concatenate",
+    "Conv1D",
+    "Conv2D",
+    "Conv2DTranspose",
+    "Conv3D",
+    "Cropping2D",
+    "DepthwiseConv2D",
+    "Dot",
+    "Dropout",
+    "Embedding",
+    "GaussianDropout",
+    "GaussianNoise",
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "GroupNormalization",
+    "InstanceNormalization",
+    "LayerNormalization",
+    "LibraryLayer",
+    "LowRank",
+    "MaxPooling1D",
+    "MaxPooling2D",
+    "Maximum",
+    "Maxout",
+    "Minimum",
+    "MultiHeadAttention",
+    "Multiply",
+    "PReLU",
+    "Permute",
+    "PositionalEmbedding",
+    "RMSNormalization",
+    "RadialBasis",
+    "RepeatVector",
+    "Reshape",
+    "Residual",
+    "ResidualBlock",
+    "RotaryEmbedding",
+    "SeparableConv2D",
+    "Sequential",
+    "SimpleRNN",
+    "SinusoidalPositionalEncoding",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "Subtract",
+    "TransformerDecoderLayer",
+    "TransformerEncoderLayer",
+    "UpSampling1D",
+    "UpSampling2D",
+    "WeightNormalization",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+]
