@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -139,6 +139,23 @@ def lower(calculus: Calculus, wrt: Sequence[str], optimizer: Optimizer | None) -
     return Programs(predict, gradient, update, unshared)
 
 
+def build_ahead(net: Network, dtype: str, wrt: Sequence[str] = ("parameters",)) -> Callable[[], None]:
+    """Write the C of a network now; give what builds it, so that another thread can wait for the C compiler.
+
+    `compile` with the same arguments then finds the extension built. Only the builder runs in that thread: nodes are
+    interned without a lock.
+    """
+    programs = lower(analyze(net), wrt, None)
+    signature = signature_of(net, programs.predict, programs.gradient, dtype)
+    source = build_source(c_module(programs, signature, c_prefix(net.name)), 1)
+
+    def run() -> None:
+        with suppress(BPCompileError):  # the one who needs it will be told
+            build.build(source)
+
+    return run
+
+
 def c_module(programs: Programs, signature: Signature, prefix: str) -> Module:
     """Schedule the programs and write them as one C module."""
     offsets = flat_offsets(programs.reference)
@@ -161,7 +178,7 @@ def build_source(module: Module, threads: int) -> build.Source:
         prefix=module.prefix,
         c_text=module.c_text,
         cdef_text=module.cdef_text + (module.pool_cdef if pool else ""),
-        header_text=module.header_text,
+        header_text=module.header_text + (module.pool_cdef if pool else ""),
         dtype=module.dtype,
         extra_units=((f"{module.prefix}_pool.c", module.pool_text),) if pool else (),
     )

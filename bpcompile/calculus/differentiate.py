@@ -180,7 +180,6 @@ class _Backward:
             return
         places = self._places(tensor)
         total: Expr | None = None
-        reached = False
         scatters: list[Statement] = []
         for s in self.readers.get(tensor, []):
             accesses = [e for e in _differentiable_loads(s.body) if e.value[0] == tensor]
@@ -189,7 +188,6 @@ class _Backward:
                 continue
             values = self._of_forward(s, scalar_adjoints(s.body, seed, accesses))
             for access in accesses:
-                reached = True
                 value = simplify(values[access], self._quotient)
                 if is_number(value, 0):
                     continue
@@ -198,7 +196,7 @@ class _Backward:
                     scatters += normalize_statement(gathered)
                 else:
                     total = gathered if total is None else add(total, gathered)
-        if not reached:
+        if total is None and not scatters:
             if wanted or tensor in self.promised:
                 self.define_zero(tensor, wanted)
             return

@@ -20,7 +20,7 @@ from typing import Final
 from bpcompile.calculus.algebra import ZERO, mul, select
 from bpcompile.calculus.freeze import batch_first, conjunction
 from bpcompile.program.affine import Affine, affine, from_affine, interval, simplify_integer
-from bpcompile.program.guards import pinned, simplify_guards
+from bpcompile.program.guards import pinned, reads_data, simplify_guards
 from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, const, node, rebuild, reduce, substitute
 
 ASSUMED_BATCH: Final = 32
@@ -216,7 +216,9 @@ def gather(body: Expr, subscripts: Sequence[Expr], domain: Sequence[Axis], place
     exact = {_integers(substitute(e, back)) for e in system.exact}
     if exact:
         inside = rebuild(inside, lambda e: _without_exact_divisions(e, exact))
-    guarded = simplify_guards(select(conjunction(guards), inside, ZERO))
+    places_only = [g for g in guards if not reads_data(g)]
+    compared = [g for g in guards if reads_data(g)]
+    guarded = simplify_guards(select(conjunction(places_only), select(conjunction(compared), inside, ZERO), ZERO))
     original = {b: a for a, b in apart.items()}
     solved = tuple((axis(original[a]), values[axis(a)]) for a in system.solved if a in original)
     remaining = batch_first(names[a] for a in system.unknown)

@@ -18,10 +18,11 @@ from bpcompile.derivation.notation import (
     Script,
     Style,
     Symbol,
-    Words,
     row,
     separated,
 )
+
+from bpcompile.language.equation import accesses
 
 if TYPE_CHECKING:
     from bpcompile.language.network import Network
@@ -193,14 +194,6 @@ def _reading_parameters(call_name: str, network: Network) -> list[str]:
     parameters = {local for local, info in call.tensors.items() if info.role == "parameter"}
     found: dict[str, None] = {}
     for equation in call.equations:
-        if any(a in parameters for a in _read(equation)):
+        if any(a.tensor in parameters for a in accesses(equation.rhs)):
             found.setdefault(call.resolve[equation.lhs.tensor])
     return list(found)
-
-
-def _read(equation: object) -> list[str]:
-    from bpcompile.language.equation import accesses
-
-    return [a.tensor for a in accesses(getattr(equation, "rhs", None))]
-
-

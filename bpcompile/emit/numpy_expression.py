@@ -201,11 +201,10 @@ class Writer:
             name = {"div": "divide", "pow": "power", "floordiv": "floor_divide", "mod": "mod"}[e.op]
             return Text(f"float(np.{name}(float({left}), {right}))")
         a, b = self._arguments(e, frame, guarded)
-        tight = e.op in ("sub", "div", "floordiv", "mod") or strength <= 4
         if strength <= 4:  # comparisons and logic: parentheses wherever an operation stands
             return Text(f"{a.within(5)}{sign}{b.within(5)}", strength)
         left_needs = strength + 1 if e.op == "pow" else strength
-        right_needs = strength if e.op == "pow" else strength + tight
+        right_needs = strength if e.op == "pow" else strength + 1  # rounding, and // and %, feel the grouping
         return Text(f"{a.within(left_needs)}{sign}{b.within(right_needs)}", strength)
 
     def _where(self, e: Expr, frame: Frame, guarded: bool, real: bool = False) -> Text:
@@ -255,7 +254,8 @@ class Writer:
         """A subscript as an array of integers, kept inside the tensor where a ``where`` or an integer tensor may leave it."""
         text = self.value(subscript, frame, guarded).text
         low, high = interval(subscript)
-        if extent is not None and (guarded and (low < 0 or high >= extent)):
+        guarded = guarded or not any(e.op == "load" for e in children_first(subscript))
+        if extent is not None and guarded and (low < 0 or high >= extent):
             if self.is_number(subscript):
                 return f"min(max({text}, 0), {extent - 1})"
             return f"np.clip({text}, 0, {extent - 1})"

@@ -29,7 +29,7 @@ def templates_folder() -> Path:
         if folder.is_dir():
             return folder
     places = " nor ".join(str(folder) for folder in candidates)
-    raise BuildError(f"The templates of the generated text are missing: neither {places} exists. Reinstall bpcompile.")
+    raise BuildError(f"The templates of generated text are missing: neither {places} exists.", hint="Reinstall bpcompile.")
 
 
 @cache

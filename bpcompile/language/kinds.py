@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from bpcompile.language.layers import SPEC_KINDS
 from bpcompile.language.standard_layers import Activation, Dense, Flatten
 
 __all__ = ["KINDS", "options_of"]
@@ -15,6 +16,7 @@ KINDS: dict[str, Callable[..., Any]] = {
     "activation": Activation,
     "dense": Dense,
     "flatten": Flatten,
+    **{kind.KIND: kind for kind in SPEC_KINDS},
 }
 
 

@@ -15,7 +15,7 @@ from bpcompile.language.penalties import Penalty, penalty
 from bpcompile.language.recurrence import is_start
 from bpcompile.language.rewrite import rewrite
 from bpcompile.language.symbols import BATCH, Access
-from bpcompile.language.syntax import Names, scan_names
+from bpcompile.language.syntax import Names, Scan, scan_names
 from bpcompile.language.value import LayerBase, Value
 
 __all__ = ["Layer"]
@@ -206,14 +206,15 @@ class Layer(LayerBase):
         self, listed: Sequence[str | Equation], inputs: tuple[str, ...]
     ) -> tuple[tuple[Equation, ...], tuple[str, ...]]:
         scans = [self._scan(e) for e in listed]
-        defined = dict.fromkeys(left for _, _, left in scans)
+        defined = dict.fromkeys(scan.left for scan in scans)
         given = {*defined, *self.parameters, *self.state}
         if not inputs:
-            read = dict.fromkeys(name for tensors, _, _ in scans for name in tensors)
+            read = dict.fromkeys(name for scan in scans for name in scan.tensors)
             inputs = tuple(name for name in read if name not in given and name not in self.constants)
         tensors = frozenset({*given, *inputs})
-        indices = dict.fromkeys(name for _, names, _ in scans for name in names if name not in tensors)
-        self._check_scope(inputs, defined, indices)
+        indices = dict.fromkeys(name for scan in scans for name in scan.indices if name not in tensors)
+        on_the_left = (name for scan in scans for name in scan.left_indices)
+        self._check_scope(inputs, defined, dict.fromkeys([*indices, *on_the_left]))
         names = Names(tensors, tuple(indices), self.constants)
         equations = []
         for entry in listed:
@@ -228,11 +229,11 @@ class Layer(LayerBase):
         self.indices = tuple(dict.fromkeys([*indices, *(i for e in equations for i in e.indices)]))
         return tuple(equations), inputs
 
-    def _scan(self, entry: str | Equation) -> tuple[list[str], list[str], str]:
-        """The tensors, indices and defined name of an equation that may not be parsed yet."""
+    def _scan(self, entry: str | Equation) -> Scan:
         if isinstance(entry, Equation):
-            found = [a.tensor for a in accesses(entry.rhs)]
-            return found, [*entry.indices, *index_names(entry.rhs)], entry.lhs.tensor
+            read = dict.fromkeys(a.tensor for a in accesses(entry.rhs))
+            indices = dict.fromkeys([*entry.indices, *index_names(entry.rhs)])
+            return Scan(tuple(read), tuple(indices), entry.lhs.tensor, entry.indices)
         return scan_names(entry, Names(frozenset({*self.parameters, *self.state}), (), self.constants))
 
     def _substituted(self, equation: Equation, tensors: frozenset[str]) -> Equation:

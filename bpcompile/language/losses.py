@@ -105,8 +105,8 @@ def _positive_number(value: object, what: str) -> None:
 
 
 def LogCosh(prediction: Value, target: Value, name: str | None = None) -> Value:
-    """Return ``log(cosh(p - y))``, as ``e + log(1 + exp(-2 e)) - log(2)``, which does not overflow."""
-    formula = "({p} - {y}) + log(1 + exp(-2*({p} - {y}))) - log(2)"
+    """Return ``log(cosh(p - y))``, as ``e + softplus(-2*e) - log(2)``, which does not overflow."""
+    formula = "({p} - {y}) + softplus(-2*({p} - {y})) - log(2)"
     return _elementwise(formula, "log_cosh", prediction, target, name)
 
 

@@ -95,11 +95,12 @@ class Network:
 
 
 def _values(outputs: Value | Sequence[Value] | None) -> tuple[Value, ...]:
-    listed = () if outputs is None else (outputs,) if isinstance(outputs, Value) else tuple(outputs)
+    several = isinstance(outputs, (list, tuple))
+    listed = () if outputs is None else tuple(outputs) if several else (outputs,)  # type: ignore[arg-type]
     for value in listed:
         if not isinstance(value, Value):
             raise NetworkError(f"{value!r} is no output.", hint="Outputs are what layers return.")
-    return listed
+    return listed  # type: ignore[return-value]
 
 
 def _losses(

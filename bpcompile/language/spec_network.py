@@ -88,6 +88,8 @@ class _Reader:
         self.layers = entries
         counts: dict[str, int] = {}
         for position, entry in enumerate(entries):
+            if not isinstance(entry, dict):
+                self.source.fail(("layers", position), f"A layer is a table, not {entry!r}.", "Write [[layers]] for each.")
             kind = str(entry.get("kind", "layer"))
             counts[kind] = counts.get(kind, 0) + ("name" not in entry)
             name = entry.get("name", f"{kind}_{counts[kind]}")
@@ -174,7 +176,7 @@ class _Reader:
         kind = entry.pop("kind", None)
         if kind is None and "equations" not in entry:
             self.source.fail(place, "The layer has neither a kind nor equations.", 'Write kind = "dense", for example.')
-        if kind is not None and kind not in KINDS:
+        if kind is not None and not (isinstance(kind, str) and kind in KINDS):
             guess = nearest(str(kind), KINDS)
             hint = guess[:1].upper() + guess[1:] or f"There are {', '.join(KINDS)}."
             self.source.fail((*place, "kind"), f"There is no layer kind '{kind}'.", hint)
@@ -245,7 +247,7 @@ class _Reader:
 
     def library_loss(self, table: dict[str, Any], place: Place, output: Value, values: list[Value] | None) -> Value:
         kind = table.pop("kind", None)
-        if kind not in LOSSES:
+        if not isinstance(kind, str) or kind not in LOSSES:
             guess = nearest(str(kind), LOSSES)
             hint = guess[:1].upper() + guess[1:] or f"There are {', '.join(LOSSES)}."
             where = (*place, "kind") if place[0] == "losses" else place

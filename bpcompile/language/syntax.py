@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from bpcompile.errors import LanguageError, ParseError, nearest
 from bpcompile.language.symbols import REDUCTION_KINDS
 
-__all__ = ["Names", "Scope", "check_size", "did_you_mean", "find_index_names", "is_declared", "is_reduction",
+__all__ = ["Names", "Scan", "Scope", "check_size", "did_you_mean", "find_index_names", "is_declared", "is_reduction",
            "scan_names", "subscripts_of", "syntax_tree", "tidy"]  # fmt: skip
 
 MAX_TEXT = 20_000
@@ -79,22 +79,30 @@ def _error(text: str, column: int | None, message: str, hint: str = "") -> Parse
     return ParseError(f"{message}\n    {shown}\n    {' ' * (column - start)}^", hint=hint, where=f"column {column + 1}")
 
 
-def scan_names(text: str, names: Names) -> tuple[list[str], list[str], str]:
-    """Return the subscripted names, the index names and the left side's name, in the order of the text."""
+@dataclass(frozen=True)
+class Scan:
+    """The names in an equation, each once, in the order of the text, before it is known what they stand for."""
+
+    tensors: tuple[str, ...]
+    indices: tuple[str, ...]
+    left: str
+    left_indices: tuple[str, ...]
+
+
+def scan_names(text: str, names: Names) -> Scan:
+    """Return the names in an equation's text; whether the text makes sense is not asked."""
     text = tidy(text)
     tree = syntax_tree(text)
     scope = Scope(text, names)
-    nodes = _in_order(tree)
-    tensors = [n.value.id for n in nodes if isinstance(n, ast.Subscript) and isinstance(n.value, ast.Name)]
+    tensors = [n.value.id for n in _in_order(tree) if isinstance(n, ast.Subscript) and isinstance(n.value, ast.Name)]
     left = ""
     if tree.body and isinstance(tree.body[0], ast.Assign):
         target = tree.body[0].targets[0]
-        left = target.id if isinstance(target, ast.Name) else ""
-        if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
-            left = target.value.id
-        if isinstance(target, ast.Subscript):
-            scope.left = tuple(s.id for s in subscripts_of(target) if isinstance(s, ast.Name))
-    return list(dict.fromkeys(tensors)), list(dict.fromkeys(find_index_names(tree, scope))), left
+        scope.left = tuple(s.id for s in subscripts_of(target) if isinstance(s, ast.Name))
+        named = target.value if isinstance(target, ast.Subscript) else target
+        left = named.id if isinstance(named, ast.Name) else ""
+    indices = find_index_names(tree, scope)
+    return Scan(tuple(dict.fromkeys(tensors)), tuple(dict.fromkeys(indices)), left, scope.left)
 
 
 def tidy(text: str) -> str:

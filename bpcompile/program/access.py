@@ -66,20 +66,45 @@ def bare(e: Expr) -> Axis | None:
 
 
 def one_to_one(s: Statement) -> bool:
-    """True if no element is written twice: the axes stand bare in the target, each once, and all else is fixed."""
+    """True if the statement's axes stand bare in the target, each once, and all else is fixed."""
     own = [bare(e) for e in s.subscripts if any(a in s.axes for a in axes_of(e))]
     return None not in own and len(set(own)) == len(own) == len(s.axes) and set(own) == set(s.axes)
 
 
+def injective(s: Statement) -> bool:
+    """True if no element is written twice: each axis stands in one subscript, as a digit of a number system."""
+    found: list[Axis] = []
+    for e in s.subscripts:
+        digits = [(abs(c), t.value) for t, c in affine(e).terms if t.op == "axis" and t.value in s.axes]
+        if any(t.op != "axis" for t, _ in affine(e).terms) and any(a in s.axes for a in axes_of(e)):
+            return False
+        reach = 0
+        for step, a in sorted(digits, key=lambda d: (d[0], d[1].name)):
+            if step <= reach or (a.extent is None and len(digits) > 1):
+                return False
+            reach += step * ((a.extent or 1) - 1)
+        found += [a for _, a in digits]
+    return len(set(found)) == len(found) and set(found) == set(s.axes)
+
+
 def covers(s: Statement, shape: tuple[int | None, ...], free: Collection[Axis] = ()) -> bool:
     """True if the statement writes every element of its target (over all values of the axes free around it)."""
-    found = [bare(e) for e in s.subscripts]
-    known = {*s.axes, *free}
-    return (
-        len(set(found)) == len(found)
-        and all(a is not None and a in known for a in found)
-        and all(a is not None and a.extent == e for a, e in zip(found, shape, strict=True))
-    )
+    whole = Statement(s.target, s.subscripts, (*s.axes, *free), s.body)
+    if not injective(whole) and not injective(s):
+        return False
+    used = {a for e in s.subscripts for a in axes_of(e)}
+    axes = [*s.axes, *(a for a in free if a in used)]
+    known = set(axes)
+    if any(a not in known for a in used):
+        return False
+    runtime = [a for a in axes if a.extent is None]
+    count = 1
+    for a in axes:
+        count *= a.extent or 1
+    size = 1
+    for e in shape:
+        size *= e or 1
+    return len(runtime) == shape.count(None) and count == size and inside(s.subscripts, shape)
 
 
 def inside(subscripts: tuple[Expr, ...], shape: tuple[int | None, ...]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bpcompile.program.access import bare, inside, is_affine, one_to_one, volume
+from bpcompile.program.access import inside, injective, is_affine, volume
 from bpcompile.program.affine import affine
 from bpcompile.program.nodes import Axis, Expr, axes_of, axis
 from bpcompile.program.schedule_types import Contraction
@@ -31,7 +31,7 @@ def as_contraction(s: Statement, tensors: Mapping[str, Tensor]) -> Contraction |
     tensors : mapping of str to Tensor
         The tensors of the program.
     """
-    if s.reduce != "sum" or s.body.op != "mul" or not one_to_one(s):
+    if s.reduce != "sum" or s.body.op != "mul" or not injective(s):
         return None
     first, second = s.body.args
     if not (_operand(first, tensors) and _operand(second, tensors)):
@@ -70,12 +70,13 @@ def _columns_are_second(
 ) -> bool:
     """True if the second operand should be the right one: its axes hold the one that is contiguous in the target."""
     for e in reversed(s.subscripts):
-        a = bare(e)
-        if a is None or a.extent == 1:
+        inner = min(((abs(c), t.value) for t, c in affine(e).terms if t.op == "axis" and t.value.extent != 1),
+                    key=lambda term: term[0], default=None)  # fmt: skip
+        if inner is None:
             continue
-        if a in second_only:
+        if inner[1] in second_only:
             return True
-        if a in first_only:
+        if inner[1] in first_only:
             return False
         # The contiguous axis is a batch axis: prefer the side that is contiguous in its operand.
         break

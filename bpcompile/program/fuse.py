@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from bpcompile.program.access import free_axes, one_to_one, reads, rename, volume
+from bpcompile.program.access import free_axes, injective, one_to_one, reads, rename, volume
 from bpcompile.program.contract import as_contraction
 from bpcompile.program.join import in_joined_order
 from bpcompile.program.match import AccessTable, match_axes
@@ -98,7 +98,7 @@ def _place(
             candidate = groups[position]
             if isinstance(candidate, Group) and _joins(s, candidate, position == earliest):
                 return position
-    group = Group(s.axes, closed=not one_to_one(s))
+    group = Group(s.axes, closed=not injective(s))
     group.add(s)
     groups.append(group)
     return len(groups) - 1

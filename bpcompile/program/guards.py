@@ -72,7 +72,8 @@ def _merged(condition: Expr, a: Expr, b: Expr) -> Expr:
         return a
     if a.op == "const" and b.op != "const" and condition.op in OPPOSITE and condition.args[0].kind == "int":
         return _merged(negated(condition), b, a)
-    if a.op == "where" and a.args[2] is b and b.op == "const" and a.args[0].op != "or":
+    # A condition that reads data stays inside the one that guards its reads.
+    if a.op == "where" and a.args[2] is b and b.op == "const" and not reads_data(a.args[0]):
         return node("where", (node("and", (condition, a.args[0])), a.args[1], b))
     return node("where", (condition, a, b))
 
@@ -137,6 +138,11 @@ def _narrowed_by_failure(known: dict[Expr, Interval], condition: Expr) -> dict[E
     result = dict(known)
     _narrow(result, negated(condition))
     return result
+
+
+def reads_data(condition: Expr) -> bool:
+    """True if the condition depends on a tensor, and not on indices alone."""
+    return any(e.op == "load" for e in children_first(condition))
 
 
 def negated(comparison: Expr) -> Expr:

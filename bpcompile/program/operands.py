@@ -16,6 +16,9 @@ from bpcompile.program.nodes import COMPARISONS, Axis, Expr, axes_of, axis, load
 from bpcompile.program.statements import Origin, Statement, Tensor
 
 
+Terms = tuple[tuple[Expr, int], ...]
+
+
 @dataclass(eq=False)
 class NewTensors:
     """Tensors and statements that a pass adds."""
@@ -54,14 +57,14 @@ def operand_axes(e: Expr, fixed: Collection[Axis]) -> dict[Axis, tuple[Expr, Axi
     For each axis of the expression: the affine form it is used through, the axis of the new tensor, and the least value
     of the form. Nothing if some axes are used through several forms.
     """
-    forms: dict[tuple[tuple[Expr, int], ...], None] = {}
+    forms: dict[Terms, None] = {}
     for part in _integer_parts(e):
         form = affine(part)
         if any(term.op not in ("axis", "size", "load") and axes_of(term) for term, _ in form.terms):
             return None
-        own = tuple((t, c) for t, c in form.terms if t.op == "axis" and t.value not in fixed)
+        own, _ = _direction(form, fixed)
         if own:
-            forms[own if own[0][1] > 0 else tuple((t, -c) for t, c in own)] = None
+            forms[own] = None
     found: dict[Axis, tuple[Expr, Axis, int]] = {}
     taken = {a.name for a in axes_of(e)}
     for form_terms in forms:
@@ -80,6 +83,14 @@ def operand_axes(e: Expr, fixed: Collection[Axis]) -> dict[Axis, tuple[Expr, Axi
                 return None
             found[a] = (combined, new, int(low))
     return found
+
+
+def _direction(form: Affine, fixed: Collection[Axis]) -> tuple[Terms, int]:
+    """The part of a form that runs over axes, by name and with the first coefficient positive; and its sign."""
+    own = sorted(((t, c) for t, c in form.terms if t.op == "axis" and t.value not in fixed),
+                 key=lambda term: str(term[0].value.name))  # fmt: skip
+    sign = -1 if own and own[0][1] < 0 else 1
+    return tuple((t, sign * c) for t, c in own), sign
 
 
 def _integer_parts(e: Expr) -> Iterator[Expr]:
@@ -113,9 +124,9 @@ def as_operand(e: Expr, fixed: Collection[Axis], made: NewTensors, origin: Origi
     found = operand_axes(e, fixed)
     if found is None or not found:
         return None
-    values: dict[tuple[tuple[Expr, int], ...], tuple[Axis, int]] = {}
+    values: dict[Terms, tuple[Axis, int]] = {}
     for combined, new, low in found.values():
-        values[affine(combined).terms] = (new, low)
+        values[_direction(affine(combined), fixed)[0]] = (new, low)
     body = _over_new_axes(e, fixed, values)
     in_order = [a for x in loads(e) for subscript in x.args for a in axes_of(subscript)]
     axes = tuple(dict.fromkeys(found[a][1] for a in (*in_order, *found) if a in found))
@@ -129,7 +140,7 @@ def as_operand(e: Expr, fixed: Collection[Axis], made: NewTensors, origin: Origi
 
 
 def _over_new_axes(
-    e: Expr, fixed: Collection[Axis], values: dict[tuple[tuple[Expr, int], ...], tuple[Axis, int]]
+    e: Expr, fixed: Collection[Axis], values: dict[Terms, tuple[Axis, int]]
 ) -> Expr:
     """The expression with each affine form of the old axes written in the new ones."""
     memo: dict[Expr, Expr] = {}
@@ -148,12 +159,12 @@ def _over_new_axes(
             return node(x.op, (from_affine(above), from_affine(below)))
         if x.kind == "int" and x.op != "load":
             form = affine(x)
-            own = tuple((t, c) for t, c in form.terms if t.op == "axis" and t.value not in fixed)
-            rest = tuple((go(t) if t.op == "load" else t, c) for t, c in form.terms if (t, c) not in own)
+            own, sign = _direction(form, fixed)
+            bound = {t for t, _ in own}
+            rest = tuple((go(t) if t.op == "load" else t, c) for t, c in form.terms if t not in bound)
             if not own:
                 return from_affine(Affine(form.constant, rest))
-            sign = 1 if own[0][1] > 0 else -1
-            new, low = values[own if sign > 0 else tuple((t, -c) for t, c in own)]
+            new, low = values[own]
             return from_affine(Affine(form.constant + sign * low, ((axis(new), sign), *rest)))
         args = tuple(go(a) for a in x.args)
         return x if args == x.args else node(x.op, args, x.value)

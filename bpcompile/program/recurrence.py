@@ -8,7 +8,7 @@ projections come before it, weight gradients after it.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from bpcompile.errors import NetworkError
@@ -132,43 +132,39 @@ class _Cycle:
     time_axis: dict[int, Axis] = field(default_factory=dict)
     dimension: dict[str, int] = field(default_factory=dict)
 
-    def find(self) -> None:
+    def spread(self, first: Axis) -> None:
+        """Take an axis of the first statement for the time, and follow it through the reads to all others."""
+        self._set(0, first)
         writers = {s.target: k for k, s in enumerate(self.statements)}
-        if any(s.accumulate for s in self.statements) or len(writers) < len(self.statements):
-            self.refuse("a scatter stands in the cycle")
-        changed = True
-        while changed:
-            changed = False
-            for k, s in enumerate(self.statements):
-                for e in _reads(s):
-                    if e.value[0] in writers:
-                        changed |= self._learn(k, s, e, writers)
-        missing = [s for k, s in enumerate(self.statements) if k not in self.time_axis]
-        if missing:
-            self.refuse(f"'{missing[0].origin.equation}' depends on itself without a step in any index")
+        reads = [(k, e) for k, s in enumerate(self.statements) for e in _reads(s) if e.value[0] in writers]
+        known = 0
+        while known < len(self.time_axis) + len(self.dimension):
+            known = len(self.time_axis) + len(self.dimension)
+            for k, e in reads:
+                self._learn(k, e, writers[e.value[0]])
+        for k, s in enumerate(self.statements):
+            if k not in self.time_axis:
+                raise _NoTimeError(f"'{s.origin.equation}' depends on itself without a step in any index")
 
-    def _learn(self, k: int, s: Statement, e: Expr, writers: Mapping[str, int]) -> bool:
-        """Deduce from one access; True if something new was learned."""
-        known = len(self.time_axis) + len(self.dimension)
+    def _learn(self, reader: int, e: Expr, writer: int) -> None:
+        """Deduce from one access of the cycle: its time subscript is the reader's time, shifted."""
         tensor = e.value[0]
-        for d, subscript in enumerate(e.args):
-            form = affine(subscript)
-            shifted = len(form.terms) == 1 and form.terms[0][1] == 1 and form.terms[0][0].op == "axis" and form.constant
-            if shifted and form.terms[0][0].value in s.axes:
-                self._set(k, form.terms[0][0].value)
-                self.dimension.setdefault(tensor, d)
-            elif k in self.time_axis and subscript is axis(self.time_axis[k]):
-                self.dimension.setdefault(tensor, d)
-        if tensor in self.dimension:
-            writer = self.statements[writers[tensor]]
-            self._set(writers[tensor], writer.axes[self.dimension[tensor]])
-        if k in self.time_axis and self.time_axis[k] in s.axes:
-            self.dimension.setdefault(s.target, s.axes.index(self.time_axis[k]))
-        return len(self.time_axis) + len(self.dimension) > known
+        if tensor not in self.dimension and reader in self.time_axis:
+            time = axis(self.time_axis[reader])
+            shifts = [d for d, subscript in enumerate(e.args) if _shift(subscript, time) is not None]
+            if len(shifts) != 1:
+                raise _NoTimeError(f"'{e}' is not read at a constant distance")
+            self._set(writer, self.statements[writer].axes[shifts[0]])
+        if tensor in self.dimension and reader not in self.time_axis:
+            subscript = e.args[self.dimension[tensor]]
+            own = [a for a in self.statements[reader].axes if _shift(subscript, axis(a)) is not None]
+            if len(own) != 1:
+                raise _NoTimeError(f"'{e}' is not read at a constant distance")
+            self._set(reader, own[0])
 
     def _set(self, k: int, a: Axis) -> None:
-        if self.time_axis.setdefault(k, a) != a:
-            self.refuse(f"it steps both in '{self.time_axis[k].name}' and in '{a.name}'")
+        self.time_axis[k] = a
+        self.dimension[self.statements[k].target] = self.statements[k].axes.index(a)
 
     def distances(self) -> list[tuple[int, int, int]]:
         """(writer, reader, steps back) of every access within the cycle."""
@@ -178,39 +174,56 @@ class _Cycle:
             for e in _reads(s):
                 if e.value[0] not in writers:
                     continue
-                form = affine(e.args[self.dimension[e.value[0]]])
-                if form.without(axis(self.time_axis[k])).terms or form.coefficient(axis(self.time_axis[k])) != 1:
-                    self.refuse(f"'{e}' is not read at a constant distance")
-                found.append((writers[e.value[0]], k, -form.constant))
+                shift = _shift(e.args[self.dimension[e.value[0]]], axis(self.time_axis[k]))
+                if shift is None:
+                    raise _NoTimeError(f"'{e}' is not read at a constant distance")
+                found.append((writers[e.value[0]], k, -shift))
         return found
 
-    def refuse(self, why: str) -> None:
-        names = ", ".join(dict.fromkeys(f"'{s.target}'" for s in self.statements))
-        raise NetworkError(
-            f"The equations of {names} depend on one another in a cycle that cannot be computed: {why}.",
-            hint="A recurrence reads a tensor at t-k or t+k (k a constant of at least 1) of one index t.",
-        )
+    def loop(self) -> TimeLoop:
+        """The statements in one loop over the time."""
+        distances = self.distances()
+        steps = [d for _, _, d in distances if d]
+        if any(d > 0 for d in steps) and any(d < 0 for d in steps):
+            raise _NoTimeError("it reads both earlier and later values")
+        now: list[list[int]] = [[] for _ in self.statements]
+        for writer, reader, d in distances:
+            if d == 0:
+                now[writer].append(reader)
+        groups = _components(len(self.statements), now)
+        if any(len(g) > 1 or g[0] in now[g[0]] for g in groups):
+            raise _NoTimeError("values of the same step depend on one another")
+        time = self.time_axis[0]
+        body = [_within(self.statements[k], self.time_axis[k], time) for (k,) in _ordered(groups, now)]
+        return TimeLoop(time, any(d < 0 for d in steps), tuple(body))
+
+
+class _NoTimeError(Exception):
+    """An axis cannot be the time; the text says why."""
+
+
+def _shift(subscript: Expr, time: Expr) -> int | None:
+    """The k of a subscript ``t + k``."""
+    form = affine(subscript)
+    return None if form.without(time).terms or form.coefficient(time) != 1 else form.constant
 
 
 def _time_loop(statements: list[Statement]) -> TimeLoop:
-    cycle = _Cycle(statements)
-    cycle.find()
-    distances = cycle.distances()
-    steps = [d for _, _, d in distances if d]
-    if any(d > 0 for d in steps) and any(d < 0 for d in steps):
-        cycle.refuse("it reads both earlier and later values")
-    now: list[list[int]] = [[] for _ in statements]
-    for writer, reader, d in distances:
-        if d == 0:
-            now[writer].append(reader)
-    groups = _components(len(statements), now)
-    if any(len(g) > 1 or g[0] in now[g[0]] for g in groups):
-        cycle.refuse("values of the same step depend on one another")
-    time = cycle.time_axis[0]
-    body = []
-    for (k,) in _ordered(groups, now):
-        body.append(_within(statements[k], cycle.time_axis[k], time))
-    return TimeLoop(time, any(d < 0 for d in steps), tuple(body))
+    why = "a scatter stands in the cycle"
+    if not any(s.accumulate for s in statements) and len({s.target for s in statements}) == len(statements):
+        why = f"'{statements[0].origin.equation}' depends on itself without a step in any index"
+        for first in statements[0].axes:
+            cycle = _Cycle(statements)
+            try:
+                cycle.spread(first)
+                return cycle.loop()
+            except _NoTimeError as error:
+                why = str(error)
+    names = ", ".join(dict.fromkeys(f"'{s.target}'" for s in statements))
+    raise NetworkError(
+        f"The equations of {names} depend on one another in a cycle that cannot be computed: {why}.",
+        hint="A recurrence reads a tensor at t-k or t+k (k a constant of at least 1) of one index t.",
+    )
 
 
 def _within(s: Statement, own: Axis, time: Axis) -> Statement:

@@ -57,7 +57,7 @@ LINES = {
 }
 SHAPES = {"scatter": {"y": (37, 16)}, "scatter by lane": {"y": (37,)}, "spread": {"z": (None, 37)},
           "overlapping": {"z": (None, 18)}}  # fmt: skip
-FLAGS = {"native": NATIVE, "plain": (*PLAIN, *STRICT), "avx2": ("-std=gnu11", "-mavx2", "-mfma")}
+FLAGS = {"native": NATIVE, "plain": (*PLAIN, *STRICT)}
 
 
 def program_of(lines: str, shapes: dict[str, Any] | None = None, integers: tuple[str, ...] = ()) -> Program:

@@ -36,7 +36,7 @@ def test_dense_as_objects_is_dense_as_text():
         (sympy.sqrt(b) + 1 / b, "sqrt(b) + 1/b"),
         (sympy.sec(x[n]), "1/cos(x[n])"),
         (sympy.KroneckerDelta(i, j), "where(i == j, 1, 0)"),
-        (sympy.loggamma(b) * sympy.digamma(b), "digamma(b)*lgamma(b)"),
+        (sympy.loggamma(b) * sympy.digamma(b), "lgamma(b)*digamma(b)"),
         (bp.max(x[n, i], i), "max(x[n,i], i)"),
         (bp.max(x[n, i], 0), "max(x[n,i], 0)"),
         (bp.where(n < bp.size(n), 1, 0), "where(n < size(n), 1, 0)"),
@@ -77,7 +77,8 @@ def test_foreign_objects_are_refused(value):
 
 
 def test_text_inside_objects_is_refused_not_executed():
-    for call in (lambda: bp.sum("x", i), lambda: Equation(z[n], "1"), lambda: x["__import__('os')"], lambda: bp.where("a", 1, 2)):
+    calls = (lambda: bp.sum("x", i), lambda: Equation(z[n], "1"), lambda: x["open('f')"], lambda: bp.where("a", 1, 2))
+    for call in calls:
         with pytest.raises(LanguageError):
             call()
 

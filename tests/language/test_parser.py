@@ -1,5 +1,6 @@
 """Text becomes the tree that was typed, and nothing but the grammar gets through."""
 
+import contextlib
 import time
 
 import pytest
@@ -182,7 +183,5 @@ def test_unknown_bare_name_names_it_and_the_nearest():
 @settings(max_examples=150, deadline=None)
 @given(st.text(alphabet="xyzn ij=+-*/%()[],.<>!0123456789 where sum max exp not and or training _'\"\\:@^&", max_size=60))
 def test_any_text_parses_or_is_refused(text):
-    try:
+    with contextlib.suppress(BPCompileError):
         parse_equation(text)
-    except BPCompileError as error:
-        assert str(error)

@@ -49,7 +49,7 @@ class KernelTable:
     functions: list[KernelFunction] = field(default_factory=list)
     helpers: dict[str, None] = field(default_factory=dict)
     _found: dict[str, str] = field(default_factory=dict)
-    _names: dict[str, int] = field(default_factory=dict)
+    _names: set[str] = field(default_factory=set)
 
     def add(self, kernel: KernelText) -> str:
         """Give the name of the C function that runs a kernel."""
@@ -66,9 +66,12 @@ class KernelTable:
         return next(f.leading for f in self.functions if f.name == name)
 
     def _unique(self, stem: str) -> str:
-        number = self._names.get(stem, 0) + 1
-        self._names[stem] = number
-        return f"k_{stem}" if number == 1 else f"k_{stem}_{number}"
+        name, number = stem, 1
+        while name in self._names:
+            number += 1
+            name = f"{stem}_{number}"
+        self._names.add(name)
+        return f"k_{name}"
 
 
 @dataclass
@@ -190,7 +193,7 @@ def _function(kernel: KernelText) -> KernelFunction:
     members = tuple((a.member, a.c_name) for a in kernel.arguments)
     phases = []
     for number, phase in enumerate(kernel.phases):
-        name = f"{kernel.name}_run" if len(kernel.phases) == 1 else f"{kernel.name}_run{number}"
+        name = f"run_{kernel.name}" if len(kernel.phases) == 1 else f"run{number}_{kernel.name}"
         parameters = [*declarations, *(("ptrdiff_t begin", "ptrdiff_t end") if phase.units else ())]
         phases.append(
             PhaseFunction(

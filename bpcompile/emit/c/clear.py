@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 from bpcompile.emit.c.kernel_text import Arguments, KernelText, Phase, mangled
 from bpcompile.program.schedule_types import Clear, Place
 from bpcompile.program.statements import Tensor
+
+BLOCK: Final = 1 << 16
+"""Elements in a unit of work."""
 
 
 def emit_clear(kernel: Clear, places: Mapping[str, Place], tensors: Mapping[str, Tensor]) -> KernelText:
@@ -15,9 +19,16 @@ def emit_clear(kernel: Clear, places: Mapping[str, Place], tensors: Mapping[str,
     tensor = tensors[kernel.tensor]
     arguments = Arguments(tensors, places, (kernel.tensor,))
     pointer = arguments.pointer(kernel.tensor)
-    count = str(math.prod(e or 1 for e in tensor.shape))
-    if None in tensor.shape:
-        count = f"{count} * (size_t){arguments.n()}"
-    body = f"    memset({pointer}, 0, sizeof *{pointer} * {count});\n"
+    size = math.prod(e or 1 for e in tensor.shape)
     name = f"clear_{mangled(kernel.tensor).rstrip('_')}"
-    return KernelText(name, arguments.in_order(), (Phase(body),), (f"{kernel.tensor} = 0",))
+    equations = (f"{kernel.tensor} = 0",)
+    if None not in tensor.shape and size <= BLOCK:
+        body = f"    memset({pointer}, 0, sizeof *{pointer} * {size});\n"
+        return KernelText(name, arguments.in_order(), (Phase(body),), equations)
+    count = f"{size} * {arguments.n()}" if None in tensor.shape else str(size)
+    body = (
+        f"    const ptrdiff_t last = end * {BLOCK} < {count} ? end * {BLOCK} : {count};\n"
+        f"    memset({pointer} + begin * {BLOCK}, 0, sizeof *{pointer} * (size_t)(last - begin * {BLOCK}));\n"
+    )
+    phase = Phase(body, f"({count} + {BLOCK - 1}) / {BLOCK}", count)
+    return KernelText(name, arguments.in_order(), (phase,), equations)

@@ -103,6 +103,8 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "in_place": plan.in_place,
         "in_place_text": _in_place_text(plan, writer.dtype),
         "dot": plan.dot,
+        "prefetch": plan.prefetch,
+        "prefetch_target": plan.prefetch_target,
         "dot_rows": DOT_ROWS,
         "tables": tables,
         "blocks": plan.blocks,

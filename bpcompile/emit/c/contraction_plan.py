@@ -30,6 +30,8 @@ PACKED_DEPTH: Final = 64
 """Depths from which a panel of contiguous columns is worth the copy."""
 LARGE_ROWS: Final = 480
 """Rows of the left operand that stay in the second-level cache with a block of their depth."""
+LARGE_MATRIX: Final = 1 << 19
+"""Elements of a matrix from which its next part is asked for while this one is computed."""
 LOCAL_ROWS: Final = 64
 """Rows of sums that are held while several blocks of depth are added up."""
 
@@ -54,6 +56,7 @@ class Plan:
 
     ``outer`` axes are counted by the units of work, outermost first. ``columns`` are what a panel runs along, as one loop
     where the target is stored by vectors (``column_loop``). ``direct``: tiles are added up in the target itself.
+    ``prefetch``: the next panel's memory, and (``prefetch_target``) the next tile's, is asked for ahead of time.
     """
 
     kernel: Contraction
@@ -75,6 +78,8 @@ class Plan:
     row_block: int | None
     depths_first: bool
     strips_first: bool
+    prefetch: bool = False
+    prefetch_target: bool = False
 
     @property
     def left_rows(self) -> tuple[Span, ...]:
@@ -159,11 +164,21 @@ def _with_tiles(plan: Plan) -> Plan:
     blocks = batch or size > depth_block
     row_block, strips_first = _row_block(plan, blocks)
     # Where units share the left operand, a block of it stays in cache while all strips use it.
-    depths_first = blocks and plan.direct and not any(a.extent is None for a in plan.outer)
+    depths_first = (
+        blocks and plan.direct and packing == "table" and not any(a.extent is None for a in plan.outer)
+    )
     return replace(
         plan, packing=packing, dot=dot, in_place=in_place, tables=tables, depth_block=depth_block, row_block=row_block,
         strips_first=strips_first, depths_first=depths_first,
+        prefetch=packing != "table" and None not in (columns, depth) and not batch and _large(plan.columns, plan.depth),
+        prefetch_target=plan.direct and _large(plan.rows, plan.columns),
     )  # fmt: skip
+
+
+def _large(*groups: Sequence[Axis]) -> bool:
+    """True if a matrix of fixed size is far beyond the second-level cache."""
+    size, batch = count([a for axes in groups for a in axes])
+    return not batch and size >= LARGE_MATRIX
 
 
 def _row_block(plan: Plan, blocks: bool) -> tuple[int | None, bool]:

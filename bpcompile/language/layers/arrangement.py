@@ -65,13 +65,13 @@ class Reshape(LibraryLayer):
         The shape of one example; one extent may be -1 and follows from the others.
     """
 
-    target_shape: Sequence[int]
+    target_shape: Extents
 
     KIND: ClassVar[str] = "reshape"
 
     def check(self) -> None:
         """Positive extents, and -1 at most once."""
-        shape = [self.target_shape] if whole(self.target_shape) else list(self.target_shape)
+        shape = [self.target_shape] if isinstance(self.target_shape, int) else list(self.target_shape)
         if not all(whole(e) and (e > 0 or e == -1) for e in shape) or shape.count(-1) > 1:
             self.refuse(f"'target_shape' is {self.target_shape!r}.", "Give positive integers; one of them may be -1.")
         self.target_shape = tuple(shape)
@@ -79,8 +79,9 @@ class Reshape(LibraryLayer):
     def build(self, *inputs: Value) -> Layer:
         """Return the equation for the shape of the input."""
         source = extents_of(inputs[0])
-        known = math.prod(e for e in self.target_shape if e > 0)
-        target = [math.prod(source) // known if e == -1 else e for e in self.target_shape]
+        shape = [self.target_shape] if isinstance(self.target_shape, int) else self.target_shape
+        known = math.prod(e for e in shape if e > 0)
+        target = [math.prod(source) // known if e == -1 else e for e in shape]
         if math.prod(target) != math.prod(source):
             self.refuse(f"{inputs[0]!r} has {math.prod(source)} elements an example, and {tuple(target)} has others.")
         names = _names(len(target))

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from bpcompile.language.layer import Layer
 from bpcompile.language.layers.embedding import rotation
-from bpcompile.language.layers.kind import LibraryLayer, number
+from bpcompile.language.layers.kind import LibraryLayer, number, shifted
 from bpcompile.language.value import Value
 
 __all__ = ["MultiHeadAttention"]
@@ -22,17 +22,19 @@ class _Projection:
     source: str
     place: str
     head: str
+    feature: str
     weight: str
     bias: str
-    start: int
+    weight_start: int
+    bias_start: int
 
     def equation(self, width: int) -> str:
         """``query[n,t,h,d] = sum(weight[width*h + d,i]*x[n,t,i], i) + bias[width*h + d]``."""
-        row = f"{width}*{self.head} + d" + (f" + {self.start}" if self.start else "")
-        bias = f" + {self.bias}[{row}]" if self.bias else ""
+        row, i = f"{width}*{self.head} + d", self.feature
+        bias = f" + {self.bias}[{shifted(row, self.bias_start)}]" if self.bias else ""
         return (
             f"{self.target}[n,{self.place},{self.head},d] ="
-            f" sum({self.weight}[{row},i]*{self.source}[n,{self.place},i], i){bias}"
+            f" sum({self.weight}[{shifted(row, self.weight_start)},{i}]*{self.source}[n,{self.place},{i}], {i}){bias}"
         )
 
 
@@ -111,7 +113,8 @@ class MultiHeadAttention(LibraryLayer):
         names = {1: ("x",), 2: ("x", "memory"), 3: ("x", "keys", "values")}[len(sequences)]
         sources = (names[0], names[min(1, len(names) - 1)], names[-1])
         mask = ["length" if len(m.shape) == 1 else "mask" for m in masks]
-        parameters, projections = self._projections(sources, (features[0], features[min(1, len(names) - 1)], features[-1]), width)
+        extents = (features[0], features[min(1, len(names) - 1)], features[-1])
+        parameters, projections = self._projections(sources, extents, width)
         output, attending = self._attending(masks, width)
         return self.layer(
             [*(p.equation(width) for p in projections), *attending, self._out(width)],
@@ -143,9 +146,9 @@ class MultiHeadAttention(LibraryLayer):
         weights = ["in_proj_weight" if joined else f"{letter}_proj_weight" for letter in letters]
         head = "h" if self._members == 1 else "g"
         projections = [
-            _Projection("query", sources[0], "t", "h", weights[0], bias, 0),
-            _Projection("key", sources[1], "s", head, weights[1], bias, starts[1]),
-            _Projection("value", sources[2], "s", head, weights[2], bias, starts[2]),
+            _Projection("query", sources[0], "t", "h", "i", weights[0], bias, 0, 0),
+            _Projection("key", sources[1], "s", head, "j", weights[1], bias, starts[1] if joined else 0, starts[1]),
+            _Projection("value", sources[2], "s", head, "l", weights[2], bias, starts[2] if joined else 0, starts[2]),
         ]
         parameters: dict[str, tuple[int, ...]] = (
             {"in_proj_weight": (sum(rows), features[0])}

@@ -18,7 +18,7 @@ __all__ = ["Composite", "only", "part_name"]
 class Composite(LibraryLayer):
     """A layer that is made of layers. Parts are named ``<name>_<part>``; called twice, they share their parameters."""
 
-    def __call__(self, *inputs: Value | Sequence[Value]) -> Value | tuple[Value, ...]:  # type: ignore[override]
+    def __call__(self, *inputs: Value | Sequence[Value]) -> Value | tuple[Value, ...]:
         """Apply the parts."""
         values: Any = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], (list, tuple)) else inputs
         return self.apply(*values)
@@ -27,7 +27,7 @@ class Composite(LibraryLayer):
         """Apply the parts to values."""
         raise NotImplementedError
 
-    def build(self, *inputs: Value) -> Layer:
+    def build(self, *inputs: Value) -> Layer:  # noqa: ARG002
         """Refuse: what is made of layers has no equations of its own."""
         raise LanguageError(f"'{self.label}' is made of layers and has no equations of its own; call it.")
 

@@ -78,26 +78,6 @@ class _DirectConvolution(_Convolution):
     """A convolution with one kernel.
 
     ``z[n,o,h,w] = sum(weight[o,c,p,q]*x[n,c,s*h + d*p - top,s*w + d*q - left], c, p, q) + bias[o]``
-
-    Parameters
-    ----------
-    filters : int
-        The number of output channels.
-    kernel_size, strides, dilation_rate : int or sequence of int
-        One for all axes, or one for each.
-    padding : str, int or sequence
-        ``"valid"``, ``"same"`` (as in Keras), ``"causal"`` (sequences), an integer, one for each axis, or a pair (before,
-        after) for each.
-    groups : int
-        Channels come in so many groups that do not see each other.
-    activation, use_bias : optional
-        As for `Dense`.
-    kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer : optional
-        As for `Dense`.
-
-    Notes
-    -----
-    Parameters: ``weight[filters, channels/groups, ...]`` and ``bias[filters]``, as PyTorch's.
     """
 
     filters: int
@@ -142,7 +122,25 @@ class _DirectConvolution(_Convolution):
 
 @dataclass(eq=False)
 class Conv1D(_DirectConvolution):
-    __doc__ = _DirectConvolution.__doc__
+    """A convolution over sequences ``[n, t, feature]``.
+
+    Parameters
+    ----------
+    filters : int
+        The number of output channels.
+    kernel_size, strides, dilation_rate : int or sequence of int
+        One for all axes, or one for each.
+    padding : str, int or sequence
+        ``"valid"``, ``"same"`` (as in Keras), ``"causal"``, an integer, one for each axis, or a pair (before, after) for each.
+    groups : int
+        Channels come in so many groups that do not see each other.
+    activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer : optional
+        As for `Dense`.
+
+    Notes
+    -----
+    Parameters: ``weight[filters, channels/groups, kernel]`` and ``bias[filters]``, as PyTorch's.
+    """
 
     KIND: ClassVar[str] = "conv1d"
     RANK: ClassVar[int] = 1
@@ -150,7 +148,25 @@ class Conv1D(_DirectConvolution):
 
 @dataclass(eq=False)
 class Conv2D(_DirectConvolution):
-    __doc__ = _DirectConvolution.__doc__
+    """A convolution over images ``[n, channel, row, column]``.
+
+    Parameters
+    ----------
+    filters : int
+        The number of output channels.
+    kernel_size, strides, dilation_rate : int or sequence of int
+        One for all axes, or one for each.
+    padding : str, int or sequence
+        ``"valid"``, ``"same"`` (as in Keras), an integer, one for each axis, or a pair (before, after) for each.
+    groups : int
+        Channels come in so many groups that do not see each other.
+    activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer : optional
+        As for `Dense`.
+
+    Notes
+    -----
+    Parameters: ``weight[filters, channels/groups, kernel, kernel]`` and ``bias[filters]``, as PyTorch's.
+    """
 
     KIND: ClassVar[str] = "conv2d"
     RANK: ClassVar[int] = 2
@@ -158,7 +174,25 @@ class Conv2D(_DirectConvolution):
 
 @dataclass(eq=False)
 class Conv3D(_DirectConvolution):
-    __doc__ = _DirectConvolution.__doc__
+    """A convolution over volumes ``[n, channel, depth, row, column]``.
+
+    Parameters
+    ----------
+    filters : int
+        The number of output channels.
+    kernel_size, strides, dilation_rate : int or sequence of int
+        One for all axes, or one for each.
+    padding : str, int or sequence
+        ``"valid"``, ``"same"`` (as in Keras), an integer, one for each axis, or a pair (before, after) for each.
+    groups : int
+        Channels come in so many groups that do not see each other.
+    activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer : optional
+        As for `Dense`.
+
+    Notes
+    -----
+    Parameters: ``weight[filters, channels/groups, kernel, kernel, kernel]`` and ``bias[filters]``, as PyTorch's.
+    """
 
     KIND: ClassVar[str] = "conv3d"
     RANK: ClassVar[int] = 3

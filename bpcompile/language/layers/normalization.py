@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bpcompile.language.layer import Layer
-from bpcompile.language.layers.kind import LibraryLayer, access, axes_of, number, whole
+from bpcompile.language.layers.kind import LibraryLayer, access, axes_of, number
 from bpcompile.language.value import LayerBase, Value
 
 __all__ = ["BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization",
@@ -288,8 +288,8 @@ class WeightNormalization(LibraryLayer):
             self.refuse(f"Layer '{self.inner.label}' has no parameter {' or '.join(map(repr, known))}.")
         axes = [f"v{k}" for k in range(len(inner.parameters[weight]))]
         dims = inner.parameters[weight]
-        sizes = {a: d for a, d in zip(axes, dims, strict=True) if whole(d)}
-        slots = tuple(a if whole(d) else d for a, d in zip(axes, dims, strict=True))
+        sizes = {a: d for a, d in zip(axes, dims, strict=True) if isinstance(d, int)}
+        slots = tuple(a if isinstance(d, int) else d for a, d in zip(axes, dims, strict=True))
         first, rest = str(slots[0]), [str(s) for s in slots[1:]]
         over = ", ".join(axes[1:])
         direction = access(f"{weight}_v", first, *axes[1:])

@@ -22,17 +22,7 @@ _TAPS = {1: ("p",), 2: ("p", "q")}
 
 @dataclass(eq=False)
 class _Pooling(LibraryLayer):
-    """A window that slides over each channel.
-
-    Parameters
-    ----------
-    pool_size : int or sequence of int
-        The window.
-    strides : int or sequence of int, optional
-        By default the window: the windows stand side by side.
-    padding : str, int or sequence
-        As for `Conv2D`.
-    """
+    """A window that slides over each channel."""
 
     pool_size: Extents = 2
     strides: Extents | None = None
@@ -86,7 +76,17 @@ class MaxPooling1D(_MaxPooling):
 
 @dataclass(eq=False)
 class MaxPooling2D(_MaxPooling):
-    __doc__ = (_Pooling.__doc__ or "").replace("A window that slides", "The greatest element of a window that slides")
+    """The greatest element of each window over images ``[n, channel, row, column]``.
+
+    Parameters
+    ----------
+    pool_size : int or sequence of int
+        The window.
+    strides : int or sequence of int, optional
+        By default the window: the windows stand side by side.
+    padding : str, int or sequence
+        As for `Conv2D`.
+    """
 
     KIND: ClassVar[str] = "max_pooling2d"
 
@@ -114,7 +114,17 @@ def _count(window: Window, place: str) -> str:
     return f"(min({start} + {window.size}, {window.extent}) - max({start}, 0))"
 
 
-_AVERAGE_DOC = """The mean of each window{of}.
+@dataclass(eq=False)
+class AveragePooling1D(_AveragePooling):
+    """The mean of each window of sequences ``[n, t, feature]``; see `AveragePooling2D`."""
+
+    KIND: ClassVar[str] = "average_pooling1d"
+    RANK: ClassVar[int] = 1
+
+
+@dataclass(eq=False)
+class AveragePooling2D(_AveragePooling):
+    """The mean of each window over images ``[n, channel, row, column]``.
 
     Parameters
     ----------
@@ -123,19 +133,6 @@ _AVERAGE_DOC = """The mean of each window{of}.
     count_include_pad : bool
         Whether padding counts in the mean. Keras leaves it out; PyTorch counts it.
     """
-
-
-@dataclass(eq=False)
-class AveragePooling1D(_AveragePooling):
-    __doc__ = _AVERAGE_DOC.format(of=" of sequences ``[n, t, feature]``")
-
-    KIND: ClassVar[str] = "average_pooling1d"
-    RANK: ClassVar[int] = 1
-
-
-@dataclass(eq=False)
-class AveragePooling2D(_AveragePooling):
-    __doc__ = _AVERAGE_DOC.format(of=" of each channel")
 
     KIND: ClassVar[str] = "average_pooling2d"
 
@@ -158,7 +155,9 @@ class _GlobalPooling(LibraryLayer):
         return self.layer([f"pooled[n,c] = {value}", f"{left} = pooled[n,c]"], sizes=sizes)
 
 
-_GLOBAL_DOC = """The {what} of all {of}.
+@dataclass(eq=False)
+class GlobalAveragePooling1D(_GlobalPooling):
+    """The mean of all steps.
 
     Parameters
     ----------
@@ -166,25 +165,32 @@ _GLOBAL_DOC = """The {what} of all {of}.
         Whether the axes stay, with extent one.
     """
 
-
-@dataclass(eq=False)
-class GlobalAveragePooling1D(_GlobalPooling):
-    __doc__ = _GLOBAL_DOC.format(what="mean", of="steps")
-
     KIND: ClassVar[str] = "global_average_pooling1d"
     RANK: ClassVar[int] = 1
 
 
 @dataclass(eq=False)
 class GlobalAveragePooling2D(_GlobalPooling):
-    __doc__ = _GLOBAL_DOC.format(what="mean", of="elements of a channel")
+    """The mean of all elements of a channel.
+
+    Parameters
+    ----------
+    keepdims : bool
+        Whether the axes stay, with extent one.
+    """
 
     KIND: ClassVar[str] = "global_average_pooling2d"
 
 
 @dataclass(eq=False)
 class GlobalMaxPooling1D(_GlobalPooling):
-    __doc__ = _GLOBAL_DOC.format(what="maximum", of="steps")
+    """The maximum of all steps.
+
+    Parameters
+    ----------
+    keepdims : bool
+        Whether the axes stay, with extent one.
+    """
 
     KIND: ClassVar[str] = "global_max_pooling1d"
     RANK: ClassVar[int] = 1
@@ -193,7 +199,13 @@ class GlobalMaxPooling1D(_GlobalPooling):
 
 @dataclass(eq=False)
 class GlobalMaxPooling2D(_GlobalPooling):
-    __doc__ = _GLOBAL_DOC.format(what="maximum", of="elements of a channel")
+    """The maximum of all elements of a channel.
+
+    Parameters
+    ----------
+    keepdims : bool
+        Whether the axes stay, with extent one.
+    """
 
     KIND: ClassVar[str] = "global_max_pooling2d"
     REDUCTION: ClassVar[str] = "max"

@@ -91,36 +91,7 @@ class _Direction:
 
 @dataclass(eq=False)
 class _Recurrent(LibraryLayer):
-    """What the recurrent layers share.
-
-    Parameters
-    ----------
-    units : int
-        The extent of the state.
-    activation : optional
-        See the equations.
-    use_bias : bool
-        Whether there are biases ``bias_ih`` and ``bias_hh``.
-    return_sequences : bool
-        Whether the output is the state at every step ``[n, t, units]``, or the last one ``[n, units]``.
-    return_state : bool
-        Whether the call also returns the final states: ``[n, units]``, or ``[n, layers*directions, units]``.
-    num_layers : int
-        How many layers stand on each other.
-    bidirectional : bool
-        Whether there is a second set of layers that reads the sequence backwards; outputs are concatenated.
-    dropout : float
-        What of the output of each layer but the last is dropped while training.
-    truncate : int, optional
-        After how many steps backpropagation through time stops.
-    kernel_initializer, recurrent_initializer, bias_initializer : optional
-        How the parameters start.
-
-    Notes
-    -----
-    The layer is called on a sequence ``[n, t, feature]``, then (if given) the initial states, of the shape of the final ones,
-    then (if given) the lengths ``[n]``, integers.
-    """
+    """What the recurrent layers share; see `LSTM`."""
 
     units: int
     activation: object = "tanh"
@@ -214,8 +185,9 @@ class _Recurrent(LibraryLayer):
     def _projection(self, d: _Direction, below: Sequence[tuple[str, int]]) -> str:
         terms, start = [], 0
         for k, (name, extent) in enumerate(below):
-            column = f"i{k} + {start}" if len(below) > 1 else f"i{k}"
-            terms.append(f"sum({d.name('weight_ih')}[g,{column}]*{name}[n,t,i{k}], i{k})")
+            i = f"i{d.suffix}_{k}"
+            column = f"{i} + {start}" if len(below) > 1 else i
+            terms.append(f"sum({d.name('weight_ih')}[g,{column}]*{name}[n,t,{i}], {i})")
             start += extent
         bias = [f"{d.name('bias_ih')}[g]"] if self.use_bias else []
         return f"{d.at('input', 'g')} = {' + '.join([*terms, *bias])}"
@@ -264,7 +236,7 @@ class _Recurrent(LibraryLayer):
             values, left = [f"{name}[n,t,k]" for name in names], "y[n,t,k]"
         if len(values) == 2:
             left = left.replace("k]", "j]")
-            first, second = (value.replace("k]", place) for value, place in zip(values, ("j]", f"j - {self.units}]"), strict=True))
+            first, second = values[0].replace("k]", "j]"), values[1].replace("k]", f"j - {self.units}]")
             values = [f"where(j < {self.units}, {first}, {second})"]
         guarded = masked and self.return_sequences
         return "y", [f"{left} = " + (f"where(t < length[n], {values[0]}, 0)" if guarded else values[0])]
@@ -281,10 +253,10 @@ class _Recurrent(LibraryLayer):
 
 @dataclass(eq=False)
 class SimpleRNN(_Recurrent):
-    __doc__ = (
-        "``h[t] = activation(weight_ih x[t] + bias_ih + weight_hh h[t-1] + bias_hh)`` (Elman 1990).\n"
-        + (_Recurrent.__doc__ or "").partition("\n")[2]
-    )
+    """``h[t] = activation(weight_ih x[t] + bias_ih + weight_hh h[t-1] + bias_hh)`` (Elman 1990).
+
+    Parameters, inputs and outputs are those of `LSTM`, with one state and one gate.
+    """
 
     KIND: ClassVar[str] = "simple_rnn"
 
@@ -299,16 +271,43 @@ class SimpleRNN(_Recurrent):
 
 @dataclass(eq=False)
 class LSTM(_Recurrent):
-    __doc__ = (
-        "Long short-term memory (Hochreiter and Schmidhuber 1997; with forget gates, Gers et al. 2000).\n"
-        + (_Recurrent.__doc__ or "")
-        .partition("\n")[2]
-        .replace(
-            "    use_bias : bool",
-            "    recurrent_activation : optional\n        Of the gates.\n"
-            "    unit_forget_bias : bool\n        Whether the forget gates' bias starts at one.\n    use_bias : bool",
-        )
-    )
+    """Long short-term memory (Hochreiter and Schmidhuber 1997; with forget gates, Gers et al. 2000).
+
+    Parameters
+    ----------
+    units : int
+        The extent of the state.
+    activation : optional
+        Of the candidate and the cell.
+    recurrent_activation : optional
+        Of the gates.
+    unit_forget_bias : bool
+        Whether the forget gates' bias starts at one.
+    use_bias : bool
+        Whether there are biases ``bias_ih`` and ``bias_hh``.
+    return_sequences : bool
+        Whether the output is the state at every step ``[n, t, units]``, or the last one ``[n, units]``.
+    return_state : bool
+        Whether the call also returns the final states: ``[n, units]``, or ``[n, layers*directions, units]``.
+    num_layers : int
+        How many layers stand on each other.
+    bidirectional : bool
+        Whether there is a second set of layers that reads the sequence backwards; outputs are concatenated.
+    dropout : float
+        What of the output of each layer but the last is dropped while training.
+    truncate : int, optional
+        After how many steps backpropagation through time stops.
+    kernel_initializer, recurrent_initializer, bias_initializer : optional
+        How the parameters start.
+
+    Notes
+    -----
+    Parameters, as PyTorch's: ``weight_ih_l0[4*units, features]``, ``weight_hh_l0[4*units, units]``, ``bias_ih_l0``,
+    ``bias_hh_l0``, gates in the order input, forget, candidate, output; then ``_l1``, ...; backwards ``_l0_reverse``.
+
+    The layer is called on a sequence ``[n, t, feature]``, then (if given) the initial states, of the shape of the final ones,
+    then (if given) the lengths ``[n]``, integers.
+    """
 
     recurrent_activation: object = "sigmoid"
     unit_forget_bias: bool = True
@@ -348,12 +347,10 @@ class LSTM(_Recurrent):
 
 @dataclass(eq=False)
 class GRU(_Recurrent):
-    __doc__ = (
-        "Gated recurrent unit (Cho et al. 2014), its reset gate behind the recurrent product as in PyTorch and Keras.\n"
-        + (_Recurrent.__doc__ or "")
-        .partition("\n")[2]
-        .replace("    use_bias : bool", "    recurrent_activation : optional\n        Of the gates.\n    use_bias : bool")
-    )
+    """Gated recurrent unit (Cho et al. 2014), its reset gate behind the recurrent product as in PyTorch and Keras.
+
+    Parameters, inputs and outputs are those of `LSTM`, with one state and the gates reset, update, new.
+    """
 
     recurrent_activation: object = "sigmoid"
 

@@ -134,5 +134,5 @@ class ResidualBlock(Composite):
                     self.filters, 1, self.strides, use_bias=False, **self.part("downsample_conv")
                 )
                 self.parts["downsample_bn"] = BatchNormalization(**self.part("downsample_bn"))
-            x = only(self.parts["downsample_bn"](self.parts["downsample_conv"](x)))
-        return only(self.parts["activation2"](self.parts["add"](y, x)))
+            x = only(self.parts["downsample_bn"](only(self.parts["downsample_conv"](x))))
+        return only(self.parts["activation2"](only(self.parts["add"](y, x))))

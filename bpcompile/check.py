@@ -1,0 +1,451 @@
+"""Generated gradients against numeric ones: the check that a user runs, on the generated code itself.
+
+The gradient that generated code gives in float64 is compared, element by element, with differences of the loss that the same
+code gives (see `check_numeric`). The losses of the backends are compared as well, so that a forward pass that is wrong
+in one of them shows. An element agrees if ``|a - n| <= tolerance * max(|a| + |n|, floor)``; both numbers are part of the report.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpcompile.arrays import ArraySpec, conform
+from bpcompile.build import compiler_available
+from bpcompile.check_numeric import Estimate, extrapolated, gap_of_sides, one_sided, rounding_noise
+from bpcompile.driver import build_ahead
+from bpcompile.driver import compile as compile_network
+from bpcompile.errors import CheckError
+from bpcompile.parameters import Gradients, Parameters, State
+
+if TYPE_CHECKING:
+    from bpcompile.language.network import Network
+    from bpcompile.model import Model
+
+Array = NDArray[Any]
+
+TOLERANCE: Final = {"float64": 1e-6, "float32": 1e-3}
+"""Relative errors that count as agreement, by the element type of the gradient that is checked."""
+FLOOR: Final = 1e-4
+"""Gradients below this, times the loss where it exceeds one, are compared absolutely."""
+_ALL_UP_TO: Final = 1500  # elements in all up to which every one is compared
+_EXAMPLES: Final = 16
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """What was found for one tensor and one backend.
+
+    Attributes
+    ----------
+    name : str
+        The parameter or input.
+    backend : str
+        Whose gradient it is.
+    shape : tuple of int
+        Its shape (inputs: of the examples used).
+    checked : int
+        Elements compared; with ``direction``, the whole tensor along a random direction too.
+    kinks : int
+        Elements at which the loss has no derivative; the gradient was only required to lie between the two sides.
+    error : float
+        The largest relative error.
+    position : tuple of int
+        Where it is; empty for the random direction.
+    analytic, numeric : float
+        The two values there.
+    magnitude : float
+        The largest absolute value among what was compared: zero means that nothing was really compared.
+    verdict : str
+        ``ok``, ``wrong``, ``zero`` where both sides are zero everywhere, ``kinks`` where the loss has no derivative at all.
+    """
+
+    name: str
+    backend: str
+    shape: tuple[int, ...]
+    checked: int
+    kinks: int
+    error: float
+    position: tuple[int, ...]
+    analytic: float
+    numeric: float
+    magnitude: float
+    verdict: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong with it."""
+        return self.verdict != "wrong"
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """The result of a gradient check; prints as a table.
+
+    Attributes
+    ----------
+    rows : tuple of CheckRow
+        A row for each tensor and backend.
+    losses : mapping of str to float
+        The loss by backend; they must agree.
+    tolerance, floor : float
+        As in ``|a - n| <= tolerance * max(|a| + |n|, floor)``.
+    examples : int
+        The examples that the loss was taken over.
+    seconds : float
+        How long the check took, compiling left out.
+    """
+
+    network: str
+    rows: tuple[CheckRow, ...]
+    losses: Mapping[str, float]
+    tolerance: float
+    floor: float
+    examples: int
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """True if every row agrees, something was compared that is not zero, and the backends' losses agree."""
+        return (
+            all(row.passed for row in self.rows)
+            and any(row.verdict == "ok" for row in self.rows)
+            and self.losses_agree
+        )
+
+    @property
+    def losses_agree(self) -> bool:
+        """True if all backends give the same loss, up to rounding."""
+        values = list(self.losses.values())
+        return all(abs(v - values[0]) <= self.tolerance * max(abs(values[0]), 1e-3) for v in values)
+
+    @property
+    def worst(self) -> float:
+        """The largest relative error of all rows."""
+        return max((row.error for row in self.rows), default=0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data, for JSON."""
+        rows = [{**asdict(row), "passed": row.passed} for row in self.rows]
+        return {
+            "network": self.network,
+            "passed": self.passed,
+            "worst": _finite(self.worst),
+            "tolerance": self.tolerance,
+            "floor": self.floor,
+            "examples": self.examples,
+            "seconds": round(self.seconds, 3),
+            "losses": dict(self.losses),
+            "rows": [{k: _finite(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows],
+        }
+
+    def to_json(self) -> str:
+        """The report as JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def __str__(self) -> str:
+        head = ("tensor", "backend", "shape", "checked", "kinks", "largest |g|", "worst error", "")
+        body = [
+            (
+                row.name, row.backend, "x".join(map(str, row.shape)) or "scalar", str(row.checked), str(row.kinks),
+                f"{row.magnitude:.3g}", f"{row.error:.2g}", row.verdict,
+            )
+            for row in self.rows
+        ]  # fmt: skip
+        widths = [max(len(line[k]) for line in (head, *body)) for k in range(len(head))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in (head, *body)]
+        return "\n".join([*lines, "", *self._summary()])
+
+    def _summary(self) -> Iterator[str]:
+        verdict = "passed" if self.passed else "FAILED"
+        yield (
+            f"gradient check of '{self.network}' {verdict}: worst relative error {self.worst:.2g} "
+            f"(tolerance {self.tolerance:g}, floor {self.floor:.2g}, {self.examples} examples)"
+        )
+        if not self.losses_agree:
+            yield f"the backends disagree about the loss: {dict(self.losses)}"
+        for row in self.rows:
+            if row.verdict == "wrong":
+                yield f"{row.name}{list(row.position)} ({row.backend}): generated {row.analytic:.10g}, numeric {row.numeric:.10g}"
+            if row.verdict == "zero":
+                yield f"{row.name} ({row.backend}): both sides are zero everywhere, which proves nothing"
+
+
+def check_gradients(
+    net: Network,
+    params: Mapping[str, Any] | None = None,
+    *,
+    model: Model | None = None,
+    backend: str | Sequence[str] | None = None,
+    samples: int = 64,
+    examples: int = _EXAMPLES,
+    seed: int = 0,
+    tolerance: float | None = None,
+    state: Mapping[str, Any] | None = None,
+    key: int = 0,
+    **data: Any,
+) -> CheckReport:
+    """Compare the gradients of generated code with numeric ones, for all trainable parameters and all real inputs.
+
+    Parameters
+    ----------
+    net : Network
+        What to check.
+    params : mapping, optional
+        Where to check; by default at random parameters, none of them zero.
+    model : Model, optional
+        A model of this network whose own gradient of the parameters is checked, in its own precision.
+    backend : str or sequence of str, optional
+        ``"c"``, ``"numpy"`` or both; by default both, and NumPy alone without a C compiler.
+    samples : int
+        How many elements of each tensor are compared in networks with many; a random direction covers the rest.
+    examples : int
+        At most so many examples are used.
+    seed : int
+        Of the sample, and of whatever is not given.
+    tolerance : float, optional
+        The relative error that counts as agreement; by default 1e-6, and 1e-3 for a float32 model.
+    state : mapping, optional
+        The network's state; by default the first one.
+    key : int
+        What random draws depend on; they are the same in every evaluation.
+    **data
+        Inputs and targets by name; what is not given is drawn at random.
+
+    Returns
+    -------
+    CheckReport
+
+    Raises
+    ------
+    CheckError
+        If the network has no loss.
+    ArrayError
+        If arrays or parameters do not fit.
+    """
+    if not net.losses:
+        raise CheckError("The network has no loss, so that it has no gradient to check.", hint="Network(z, loss=...)")
+    names = _backends(backend, model)
+    inputs = _real_inputs(net)
+    models = {b: compile_network(net, backend=b, dtype="float64", wrt=("parameters", *inputs)) for b in names}
+    first = models[names[0]]
+    rng = np.random.default_rng(seed)
+    vector = _random_parameters(first, seed, rng) if params is None else first.parameters(params)
+    arrays = _arrays(first, data, examples, rng)
+    start_state = first.init_state() if state is None else first._state(state)
+    point = _Point(first, vector, arrays, start_state, key)
+    start = time.perf_counter()
+    found = {b: _gradients(m, point) for b, m in models.items()}
+    if model is not None:
+        found = {f"{model.backend} {model.signature.dtype}": _own_gradients(model, point)} | found
+    dtype = "float64" if model is None else model.signature.dtype
+    limit = TOLERANCE[dtype] if tolerance is None else tolerance
+    losses = {b: loss for b, (loss, _) in found.items()}
+    floor = FLOOR * max(1.0, abs(losses[names[0]]))
+    rows: list[CheckRow] = []
+    for tensor in _tensors(net, point, inputs, samples, rng):
+        estimates = [(position, point.estimate(tensor, direction, floor)) for position, direction in tensor.places()]
+        for b, (_, grads) in found.items():
+            if tensor.name in grads:
+                allowed = limit if b not in names else min(limit, TOLERANCE["float64"] if tolerance is None else limit)
+                rows.append(_row(tensor, b, np.asarray(grads[tensor.name], np.float64), estimates, allowed, floor))
+    shown = {b: _finite(loss) for b, loss in losses.items()}
+    n = point.examples
+    return CheckReport(net.name, tuple(rows), shown, limit, floor, n, time.perf_counter() - start)
+
+
+def prepare(net: Network) -> Callable[[], None]:
+    """Give what builds the extension that `check_gradients` will want, for a thread to run meanwhile."""
+    return build_ahead(net, "float64", ("parameters", *_real_inputs(net)))
+
+
+def _real_inputs(net: Network) -> tuple[str, ...]:
+    return tuple(name for name, value in net.inputs.items() if not value.integer)
+
+
+# --- the point --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """A parameter or input whose elements are moved; `memory` is what the bound code reads."""
+
+    name: str
+    memory: Array
+    chosen: tuple[int, ...]
+    direction: Array | None
+
+    def places(self) -> Iterator[tuple[int | None, Array | int]]:
+        """The elements to move, then the whole tensor along the direction (position None)."""
+        for k in self.chosen:
+            yield k, k
+        if self.direction is not None:
+            yield None, self.direction
+
+
+class _Point:
+    """Parameters, arrays and state in float64, and the loss as a function of any of their elements."""
+
+    def __init__(self, model: Model, params: Parameters, arrays: dict[str, Array], state: State, key: int) -> None:
+        self.params, self.arrays, self.state, self.key = params, arrays, state, key
+        self._first_state = state.flat.copy()
+        self._step = model.bind(params, state=state, **arrays)
+        self.examples = len(next(iter(arrays.values())))
+        self.noise = rounding_noise(self.loss())
+
+    def loss(self) -> float:
+        """The loss here."""
+        self.state.flat[:] = self._first_state
+        return float(self._step(key=self.key)[0])
+
+    def restore_state(self) -> State:
+        """The state as it was at first."""
+        self.state.flat[:] = self._first_state
+        return self.state
+
+    def estimate(self, tensor: _Tensor, direction: Array | int, floor: float) -> Estimate:
+        """The numeric derivative along one element or one direction."""
+        flat = tensor.memory.reshape(-1)
+        moved: Any = slice(None) if isinstance(direction, np.ndarray) else direction
+        vector: Any = direction if isinstance(direction, np.ndarray) else 1.0
+        here = np.array(flat[moved])
+
+        def f(distance: float) -> float:
+            flat[moved] = here + distance * vector
+            return self.loss()
+
+        try:
+            return _settled(f, _scale(here), self.noise, floor)
+        finally:
+            flat[moved] = here
+
+
+def _settled(f: Callable[[float], float], scale: float, noise: float, floor: float) -> Estimate:
+    estimate = extrapolated(f, 1e-2 * scale, noise)
+    size = max(abs(estimate.value), floor)
+    # Central differences settle on the mean of both sides where a kink lies just here, so that the sides are compared too.
+    if estimate.uncertainty <= 1e-8 * size and gap_of_sides(f, scale, noise) <= 1e-3 * size:
+        return estimate
+    close = one_sided(f, scale, noise)
+    if close.kink or not estimate.uncertainty <= close.uncertainty:
+        return close
+    return estimate
+
+
+def _scale(here: Array) -> float:
+    size = float(np.max(np.abs(here))) if here.size else 1.0
+    return min(max(size, 0.1), 1e6)
+
+
+def _tensors(
+    net: Network, point: _Point, inputs: Sequence[str], samples: int, rng: np.random.Generator
+) -> Iterator[_Tensor]:
+    memories = {name: point.params[name] for name, info in net.parameters.items() if info.trainable}
+    memories |= {name: point.arrays[name] for name in inputs}
+    every = sum(m.size for m in memories.values()) <= _ALL_UP_TO
+    for name, memory in memories.items():
+        if every or memory.size <= samples:
+            yield _Tensor(name, memory, tuple(range(memory.size)), None)
+            continue
+        chosen = np.sort(rng.choice(memory.size, samples, replace=False))
+        direction = rng.normal(size=memory.size) / math.sqrt(memory.size)
+        yield _Tensor(name, memory, tuple(int(k) for k in chosen), direction)
+
+
+def _row(
+    tensor: _Tensor,
+    backend: str,
+    gradient: Array,
+    estimates: list[tuple[int | None, Estimate]],
+    tolerance: float,
+    floor: float,
+) -> CheckRow:
+    flat = gradient.reshape(-1)
+    worst = (-1.0, None, 0.0, 0.0)
+    magnitude, kinks, wrong = 0.0, 0, False
+    for position, e in estimates:
+        analytic = float(flat @ tensor.direction if position is None else flat[position])  # type: ignore[operator]
+        numeric = e.value
+        if e.kink:
+            kinks += 1
+            numeric = min(max(analytic, e.low), e.high)
+        difference = abs(analytic - numeric)
+        size = abs(analytic) + abs(numeric)
+        error = difference / max(size, floor) if math.isfinite(difference) else math.inf
+        magnitude = max(magnitude, abs(analytic), abs(numeric)) if math.isfinite(size) else math.inf
+        wrong |= not difference <= tolerance * max(size, floor) + min(e.uncertainty, 1e-3 * max(size, floor))
+        if error > worst[0]:
+            worst = (error, position, analytic, numeric)  # type: ignore[assignment]
+    error, where, analytic, numeric = worst
+    place = () if where is None else tuple(int(k) for k in np.unravel_index(where, gradient.shape))
+    verdict = "wrong" if wrong else "zero" if magnitude == 0.0 else "kinks" if kinks == len(estimates) else "ok"
+    return CheckRow(
+        tensor.name, backend, gradient.shape, len(estimates), kinks, max(error, 0.0), place, analytic, numeric,
+        magnitude, verdict,
+    )  # fmt: skip
+
+
+# --- what is compared -------------------------------------------------------------------------------------------------
+
+
+def _backends(backend: str | Sequence[str] | None, model: Model | None) -> tuple[str, ...]:
+    if backend is not None:
+        return (backend,) if isinstance(backend, str) else tuple(backend)
+    if model is not None and model.backend == "numpy":
+        return ("numpy",)
+    return ("c", "numpy") if compiler_available() else ("numpy",)
+
+
+def _gradients(model: Model, point: _Point) -> tuple[float, Gradients]:
+    return model.value_and_grad(point.params, state=_given(point), key=point.key, **point.arrays)
+
+
+def _own_gradients(model: Model, point: _Point) -> tuple[float, Gradients]:
+    params = model.parameters(point.params)
+    given = _given(point)
+    state = None if given is None else model._state(dict(given))
+    return model.value_and_grad(params, state=state, key=point.key, **point.arrays)
+
+
+def _given(point: _Point) -> State | None:
+    state = point.restore_state()
+    return state if state.layout.names else None
+
+
+def _random_parameters(model: Model, seed: int, rng: np.random.Generator) -> Parameters:
+    params = model.init(seed)
+    params.flat[:] += 0.1 * rng.normal(size=params.flat.shape)
+    return params
+
+
+def _arrays(model: Model, data: Mapping[str, Any], examples: int, rng: np.random.Generator) -> dict[str, Array]:
+    specs = {s.name: s for s in model.signature.arrays}
+    unknown = [name for name in data if name not in specs]
+    if unknown:
+        model._arrays(data, targets=False)  # says which name is meant
+    given = {name: conform(specs[name], value, model.signature.real) for name, value in data.items()}
+    n = min([examples, *(len(a) for a in given.values())]) if given else min(examples, 4)
+    # Copies: their elements are moved, and the caller's arrays must not be.
+    return {name: given[name][:n].copy() if name in given else _drawn(s, n, rng) for name, s in specs.items()}
+
+
+def _drawn(spec: ArraySpec, n: int, rng: np.random.Generator) -> Array:
+    """Arrays that any loss can take: labels, positive targets that add up to one, normal inputs."""
+    shape = (n, *spec.shape)
+    if spec.integer:
+        return rng.integers(0, spec.classes or 2, shape).astype(np.int32)
+    if not spec.target:
+        return rng.normal(size=shape)
+    positive = rng.uniform(0.1, 0.9, shape)
+    return positive / positive.sum(axis=-1, keepdims=True) if spec.shape and spec.shape[-1] > 1 else positive
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else float(np.finfo(np.float64).max)

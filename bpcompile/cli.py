@@ -1,0 +1,210 @@
+"""The command ``bpcompile``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+
+from bpcompile.errors import BPCompileError
+
+app = typer.Typer(
+    name="bpcompile",
+    help="Networks as equations in; verified gradients, dependency-free C and a trained network out.",
+    epilog="Exit status: 0 all is well, 1 a gradient is wrong, 2 the input is.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Spec = Annotated[Path, typer.Argument(help="The spec file (TOML): network, data, training.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
+BackendOption = Annotated[
+    Optional[str], typer.Option("--backend", help="[bold]c[/] or [bold]numpy[/]; wins over the spec.", show_default=False)
+]
+DtypeOption = Annotated[
+    Optional[str],
+    typer.Option("--dtype", help="[bold]float32[/] or [bold]float64[/]; wins over the spec.", show_default=False),
+]
+ThreadsOption = Annotated[
+    Optional[int], typer.Option("--threads", min=1, help="Threads for one call; results do not depend on it.", show_default=False)
+]
+EpochsOption = Annotated[
+    Optional[int], typer.Option("--epochs", min=1, help="Epochs, instead of those of the spec.", show_default=False)
+]
+
+
+def _console(as_json: bool) -> Console:
+    return Console(quiet=as_json)
+
+
+def _finish(result: dict[str, Any], as_json: bool, ok: bool = True) -> None:
+    if as_json:
+        print(json.dumps(result, indent=2, default=str))
+    if not ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    spec: Spec,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where the derivation and the parameters are written.")] = Path("build"),
+    epochs: EpochsOption = None,
+    backend: BackendOption = None,
+    dtype: DtypeOption = None,
+    threads: ThreadsOption = None,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Check the gradients before training.")] = True,
+    derive: Annotated[bool, typer.Option("--derive/--no-derive", help="Write the derivation.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Do everything: compile, check the gradients, write the derivation, train, and report.
+
+    Example: [bold]bpcompile run examples/digits.toml[/]
+    """
+    from bpcompile.commands.run import run as run_spec
+
+    changes = {"backend": backend, "dtype": dtype, "threads": threads}
+    result = run_spec(spec, _console(as_json), out=out, epochs=epochs, check=check, derive=derive, **changes)
+    _finish(result, as_json, ok=result.get("gradient_check", {}).get("passed", True))
+
+
+@app.command("compile")
+def compile_command(
+    spec: Spec,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder in which the package is put.")] = Path("build"),
+    dtype: DtypeOption = None,
+    threads: ThreadsOption = None,
+    as_json: Json = False,
+) -> None:
+    """Write the network as an importable package, with its .c and .h; it needs only NumPy and cffi's runtime.
+
+    Example: [bold]bpcompile compile net.toml -o build/[/], then [bold]import net[/] from there.
+    """
+    from bpcompile.commands.package import compile_spec
+
+    _finish(compile_spec(spec, _console(as_json), out=out, dtype=dtype, threads=threads), as_json)
+
+
+@app.command()
+def check(
+    spec: Spec,
+    backend: BackendOption = None,
+    samples: Annotated[int, typer.Option(min=1, help="Elements compared for each tensor of a large network.")] = 64,
+    examples: Annotated[int, typer.Option(min=1, help="Examples that the loss is taken over, at most.")] = 16,
+    seed: Annotated[int, typer.Option(help="Of the sample and of the parameters.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare the gradients of the generated code with numeric ones; exit status 1 where one is wrong."""
+    from bpcompile.commands.run import check_spec
+
+    result, passed = check_spec(
+        spec, _console(as_json), backend=backend, samples=samples, examples=examples, seed=seed
+    )
+    _finish(result, as_json, ok=passed)
+
+
+@app.command()
+def train(
+    spec: Spec,
+    out: Annotated[
+        Optional[Path], typer.Option("-o", "--out", help="The safetensors file for the parameters.", show_default="<spec>.safetensors")
+    ] = None,
+    resume: Annotated[Optional[Path], typer.Option(help="Start from this safetensors file.", show_default=False)] = None,
+    epochs: EpochsOption = None,
+    backend: BackendOption = None,
+    dtype: DtypeOption = None,
+    threads: ThreadsOption = None,
+    as_json: Json = False,
+) -> None:
+    """Train as the spec says. Control-C ends training and keeps the parameters."""
+    from bpcompile.commands.run import train_spec
+
+    target = spec.with_suffix(".safetensors") if out is None else out
+    changes = {"backend": backend, "dtype": dtype, "threads": threads}
+    _finish(train_spec(spec, _console(as_json), out=target, epochs=epochs, resume=resume, **changes), as_json)
+
+
+@app.command()
+def derive(
+    spec: Spec,
+    out: Annotated[
+        Optional[Path],
+        typer.Option("-o", "--out", help="A .tex, .md, .html or .pdf file; Markdown on stdout without it.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the derivation of the network's gradients as mathematics."""
+    from bpcompile.commands.derivation import derive_spec
+
+    _finish(derive_spec(spec, _console(as_json), out=out), as_json)
+
+
+@app.command()
+def show(
+    spec: Spec,
+    equations: Annotated[bool, typer.Option("--equations", help="Show each layer's equations.")] = False,
+    source: Annotated[
+        Optional[str], typer.Option(help="Print the generated text of a backend ([bold]c[/] or [bold]numpy[/]) instead.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the network as a table: shapes, parameters, equations, or the generated code."""
+    from bpcompile.commands.derivation import show_spec
+
+    _finish(show_spec(spec, _console(as_json), equations=equations, source=source), as_json)
+
+
+@app.command()
+def bench(
+    spec: Spec,
+    batch: Annotated[int, typer.Option(min=1, help="Examples in a call.")] = 32,
+    seconds: Annotated[float, typer.Option(min=0.01, help="How long each backend is timed.")] = 1.0,
+    dtype: DtypeOption = None,
+    threads: ThreadsOption = None,
+    as_json: Json = False,
+) -> None:
+    """Time the loss with its gradients on each backend."""
+    from bpcompile.commands.run import bench_spec
+
+    _finish(bench_spec(spec, _console(as_json), batch=batch, seconds=seconds, dtype=dtype, threads=threads), as_json)
+
+
+@app.callback(invoke_without_command=True)
+def version_option(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """Networks as equations in; verified gradients, dependency-free C and a trained network out."""
+    if version:
+        from bpcompile import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command; an error of ours is one sentence, and exit status 2."""
+    try:
+        app()
+    except BPCompileError as error:
+        if "--json" in sys.argv:
+            print(json.dumps({"error": str(error), "kind": type(error).__name__}))
+        print(f"bpcompile: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("bpcompile: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not complain about it while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the command ``bpcompile`` does: the steps of each command, and how they are shown."""

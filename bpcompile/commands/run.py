@@ -1,0 +1,310 @@
+"""The main job: compile, check gradients, derive, train, and say what came of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bpcompile.build import compiler_available
+from bpcompile.commands.session import Session, checked, compiled, data_of, derivation_text, open_spec
+from bpcompile.commands.tables import check_table, count_text, network_table, seconds_text
+from bpcompile.errors import BPCompileError, NetworkError
+from bpcompile.training.loop import Epoch, History, evaluate, fit
+
+if TYPE_CHECKING:
+    from bpcompile.check import CheckReport
+    from bpcompile.model import Model
+    from bpcompile.parameters import Parameters, State
+
+Array = NDArray[Any]
+
+
+def run(spec: Path, console: Console, *, out: Path, epochs: int | None, check: bool, derive: bool, **changes: Any) -> dict[str, Any]:
+    """Do everything that the spec asks for; give the result as plain data."""
+    begun = time.perf_counter()
+    session = open_spec(spec)
+    network = session.spec.network
+    if not network.losses:
+        raise NetworkError("The spec has no loss, so that there is nothing to train.", hint='[network] loss = "..."')
+    console.print(network_table(network))
+    console.print()
+    split = data_of(session)
+    with _meanwhile(session, check):
+        model = compiled(session, **changes)
+    show_compiled(console, session, model)
+    result: dict[str, Any] = {"network": network.name, "parameters": network.parameter_count, "compile": facts_of(model)}
+    artifacts: dict[str, str] = {}
+    if check:
+        report = checked(session, split.train, model=model)
+        show_check(console, session, report)
+        result["gradient_check"] = report.to_dict()
+        if not report.passed:
+            return {**result, "warnings": session.warnings}
+    if derive:
+        artifacts |= write_derivation(session, console, out)
+    trained, score = train_model(session, console, model, split.train, split.test, epochs=epochs)
+    params, state, history = trained
+    if score is not None and score.accuracy is not None:
+        result["accuracy"] = score.accuracy
+    artifacts["parameters"] = str(save(model, params, state, out / f"{network.name}.safetensors"))
+    result |= {
+        "loss": history.epochs[-1].loss if history.epochs else None,
+        "held_out_loss": None if score is None else score.loss,
+        "epochs": len(history.epochs),
+        "examples_per_second": round(history.examples_per_second),
+        "training_seconds": history.training_seconds,
+        "interrupted": history.interrupted,
+        "artifacts": artifacts,
+        "stages": session.seconds,
+        "seconds": time.perf_counter() - begun,
+        "warnings": session.warnings,
+    }
+    show_summary(console, result)
+    return result
+
+
+@contextmanager
+def _meanwhile(session: Session, check: bool) -> Iterator[None]:
+    """Let the C compiler work on what the gradient check will want."""
+    if not check or not compiler_available():
+        yield
+        return
+    from bpcompile.check import prepare
+
+    with session.step("emit for the check"):
+        thread = threading.Thread(target=prepare(session.spec.network), daemon=True)
+    thread.start()
+    yield
+
+
+def facts_of(model: Model) -> dict[str, Any]:
+    """What was compiled, as plain data."""
+    cost = model.cost
+    return {
+        "backend": model.backend,
+        "dtype": model.signature.dtype,
+        **dict(cost.facts),
+        "seconds": dict(cost.seconds),
+        "forward_ops": cost.forward_ops,
+        "backward_ops": cost.backward_ops,
+        "unshared_ops": cost.unshared_ops,
+        "separate_ops": cost.separate_ops,
+        "arena_bytes": model.arena_bytes(32),
+    }
+
+
+def show_compiled(console: Console, session: Session, model: Model) -> None:
+    """Say what was compiled, where to, and in how long."""
+    facts, cost = model.cost.facts, model.cost
+    how = "from the cache" if facts.get("cached") else f"in {seconds_text(session.seconds['compile'])}"
+    console.print(f"[bold]compiled[/] to {'C' if model.backend == 'c' else 'NumPy'} ({model.signature.dtype}) {how}")
+    if "path" in facts:
+        console.print(f"  {facts['path']}", soft_wrap=True, highlight=False)
+    if cost.backward_ops:
+        total = cost.forward_ops + cost.backward_ops
+        console.print(
+            f"  {count_text(cost.forward_ops)} operations forward, {count_text(cost.backward_ops)} backward for an example; "
+            f"{count_text(cost.separate_ops)} if each gradient were derived alone ({cost.separate_ops / total:.1f} times as many)"
+        )
+    for text in session.warnings:
+        console.print(f"[yellow]warning:[/] {text}", highlight=False)
+    console.print()
+
+
+def show_check(console: Console, session: Session, report: CheckReport) -> None:
+    """Show the gradient check."""
+    console.print(check_table(report))
+    verdict = "[green]passed[/]" if report.passed else "[bold red]FAILED[/]"
+    console.print(
+        f"{verdict}: worst relative error {report.worst:.1e} (tolerance {report.tolerance:g}, floor {report.floor:.1g}, "
+        f"{report.examples} examples) in {seconds_text(session.seconds['check'])}"
+    )
+    console.print()
+
+
+def write_derivation(session: Session, console: Console, out: Path) -> dict[str, str]:
+    """Write the derivation as LaTeX and Markdown."""
+    name = session.spec.network.name
+    written: dict[str, str] = {}
+    for kind, label in (("tex", "derivation"), ("md", "derivation_markdown")):
+        written[label] = str(write_text(out / f"{name}.{kind}", derivation_text(session, kind)))
+    console.print(f"[bold]derivation[/] written to {written['derivation']} and {name}.md", highlight=False)
+    console.print()
+    return written
+
+
+def train_model(
+    session: Session,
+    console: Console,
+    model: Model,
+    train: Mapping[str, Array],
+    test: Mapping[str, Array],
+    *,
+    epochs: int | None = None,
+    start: tuple[Parameters, State] | None = None,
+) -> tuple[tuple[Parameters, State, History], Any]:
+    """Train as the spec says, under a progress bar; give what came out, and the score on what was held out."""
+    section = session.spec.training
+    params, state = start or (model.init(section.seed), model.init_state())
+    count = section.epochs if epochs is None else epochs
+    console.print(f"[bold]training[/] {len(next(iter(train.values()))):,} examples, {count} epochs, {model.optimizer}")
+    with session.step("train"), _progress(console) as progress:
+        task = progress.add_task("", total=count, text="")
+
+        def report(epoch: Epoch, history: History) -> None:
+            progress.update(task, advance=1, text=_epoch_text(epoch, history))
+
+        history = fit(
+            model, params, train, epochs=count, batch_size=section.batch_size, seed=section.seed,
+            held_out=test, state=state, report=report,
+        )  # fmt: skip
+    if history.interrupted:
+        console.print("[yellow]interrupted[/]: the parameters of this moment are kept")
+    has_test = bool(test) and len(next(iter(test.values()))) > 0
+    score = evaluate(model, params, test, state=state) if has_test else None
+    return (params, state, history), score
+
+
+def save(model: Model, params: Parameters, state: State, path: Path) -> Path:
+    """Write the parameters (and the state) as safetensors."""
+    _make_folder(path.parent)
+    model.save(path, params, state if state.layout.names else None)
+    return path
+
+
+def show_summary(console: Console, result: Mapping[str, Any]) -> None:
+    """The last lines of a run."""
+    console.print()
+    if "accuracy" in result:
+        console.print(f"[bold green]accuracy on held-out examples: {100 * result['accuracy']:.2f} %[/]", highlight=False)
+    if result["held_out_loss"] is not None:
+        console.print(f"loss {result['loss']:.4f} in training, {result['held_out_loss']:.4f} held out")
+    elif result["loss"] is not None:
+        console.print(f"loss {result['loss']:.4f}")
+    console.print(
+        f"{result['examples_per_second']:,} examples per second; {seconds_text(result['seconds'])} in all; "
+        f"parameters in {result['artifacts']['parameters']}",
+        highlight=False,
+    )
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file, and make its folder.
+
+    Raises
+    ------
+    BPCompileError
+        If it cannot be written.
+    """
+    _make_folder(path.parent)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BPCompileError(f"'{path}' cannot be written: {error.strerror or error}.", hint="Choose a place with -o.") from error
+    return path
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BPCompileError(
+            f"The folder '{folder}' cannot be made: {error.strerror or error}.", hint="Choose another one with -o."
+        ) from error
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        BarColumn(bar_width=24), TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[text]}"),
+        TimeElapsedColumn(), console=console,
+    )  # fmt: skip
+
+
+def _epoch_text(epoch: Epoch, history: History) -> str:
+    parts = [f"loss {epoch.loss:.4f}"]
+    if epoch.held_out is not None:
+        held = epoch.held_out
+        parts.append(f"held out {held.loss:.4f}" if held.accuracy is None else f"accuracy {100 * held.accuracy:.2f} %")
+    parts.append(f"{history.examples_per_second:,.0f} examples/s")
+    return "  ".join(parts)
+
+
+def check_spec(spec: Path, console: Console, **options: Any) -> tuple[dict[str, Any], bool]:
+    """Check the gradients of a spec's network, on its own data where it names some."""
+    session = open_spec(spec)
+    data = data_of(session).train if session.spec.data is not None else None
+    report = checked(session, data, **options)
+    show_check(console, session, report)
+    return report.to_dict(), report.passed
+
+
+def train_spec(
+    spec: Path, console: Console, *, out: Path, epochs: int | None, resume: Path | None, **changes: Any
+) -> dict[str, Any]:
+    """Train only."""
+    session = open_spec(spec)
+    split = data_of(session)
+    model = compiled(session, **changes)
+    show_compiled(console, session, model)
+    start = None
+    if resume is not None:
+        start = (model.load(resume), model.load_state(resume) if model.signature.states.names else model.init_state())
+    (params, state, history), score = train_model(
+        session, console, model, split.train, split.test, epochs=epochs, start=start
+    )
+    path = save(model, params, state, out)
+    console.print(f"parameters in {path}", highlight=False)
+    return {
+        "network": session.spec.network.name,
+        "loss": history.epochs[-1].loss if history.epochs else None,
+        "held_out_loss": None if score is None else score.loss,
+        "accuracy": None if score is None else score.accuracy,
+        "epochs": len(history.epochs),
+        "examples_per_second": round(history.examples_per_second),
+        "interrupted": history.interrupted,
+        "artifacts": {"parameters": str(path)},
+        "warnings": session.warnings,
+    }
+
+
+def bench_spec(spec: Path, console: Console, *, batch: int, seconds: float, **changes: Any) -> dict[str, Any]:
+    """Time predictions and gradients of each backend on random arrays."""
+    from bpcompile.check import _arrays
+    from bpcompile.commands.tables import bench_table
+
+    session = open_spec(spec)
+    rows = []
+    for backend in ("c", "numpy"):
+        model = compiled(session, **{**changes, "backend": backend})
+        params, state = model.init(0), model.init_state()
+        rng = np.random.default_rng(0)
+        arrays = {
+            name: a.astype(model.signature.real) if a.dtype.kind == "f" else a
+            for name, a in _arrays(model, {}, batch, rng).items()
+        }
+        step = model.bind(params, state=state, **arrays)
+        each = _timed(step, seconds)
+        operations = (model.cost.forward_ops + model.cost.backward_ops) * batch
+        rows.append({"backend": model.backend, "batch": batch, "seconds": each, "operations_per_second": operations / each})
+    console.print(bench_table(rows))
+    return {"network": session.spec.network.name, "rows": rows}
+
+
+def _timed(step: Any, seconds: float) -> float:
+    """The shortest of many calls."""
+    step()
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        step()
+        best = min(best, time.perf_counter() - start)
+    return best

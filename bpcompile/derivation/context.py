@@ -1,0 +1,162 @@
+"""Everything that the sections of a derivation are written from: the record, the programs, the names and the view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bpcompile.calculus.differentiate import adjoint_name
+from bpcompile.calculus.forward import LOSS
+from bpcompile.calculus.gradient import analyze, training
+from bpcompile.calculus.record import Collected, Contribution, Record, Rewriting
+from bpcompile.derivation.matrix import Layout
+from bpcompile.derivation.names import Names, network_names
+from bpcompile.derivation.view import Definition, View, is_batch, whole
+from bpcompile.program.nodes import axes_of, walk_nodes
+from bpcompile.program.statements import Program, Statement, Tensor, TimeLoop
+
+if TYPE_CHECKING:
+    from bpcompile.calculus.gradient import Calculus
+    from bpcompile.language.network import Network
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a derivation is written; see `bpcompile.derive.derive`."""
+
+    level: str = "student"
+    layout: str = "column"
+    brackets: str = "()"
+    jacobian: str = "numerator"
+    activation: str = "sigma"
+    numbered: bool = False
+    seed: int = 0
+
+    @property
+    def student(self) -> bool:
+        """Whether every step is shown."""
+        return self.level == "student"
+
+
+@dataclass
+class Context:
+    """One network's derivation.
+
+    Attributes
+    ----------
+    forward : mapping of str to Statement
+        The user's equations as typed, by target.
+    stable : mapping of str to Statement
+        The statements of the forward pass that were differentiated, by target.
+    own : set of str
+        The user's tensors; the others are the compiler's.
+    collected, contributions, rewritings
+        The record, by tensor.
+    """
+
+    network: Network | None
+    program: Program
+    record: Record
+    names: Names
+    view: View
+    options: Options
+    forward: dict[str, Statement]
+    stable: dict[str, Statement]
+    own: dict[str, None]
+    collected: dict[str, Collected] = field(default_factory=dict)
+    contributions: dict[str, list[Contribution]] = field(default_factory=dict)
+    rewritings: list[Rewriting] = field(default_factory=list)
+    time: dict[str, None] = field(default_factory=dict)
+    introduced: dict[str, None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for step in self.record.steps:
+            if isinstance(step, Collected):
+                self.collected[step.tensor] = step
+            elif isinstance(step, Contribution):
+                self.contributions.setdefault(step.tensor, []).append(step)
+            else:
+                self.rewritings.append(step)
+
+    @property
+    def single(self) -> bool:
+        """Whether one example is shown."""
+        return self.view.single
+
+    def tensor(self, name: str) -> Tensor:
+        """What is known of a tensor."""
+        return self.view.tensors[name]
+
+    def layout(self, fixed: Sequence[object] = ()) -> Layout:
+        """How tensors become matrices here."""
+        return Layout(self.options.layout == "column", tuple(a for a in fixed))  # type: ignore[arg-type]
+
+    def has_adjoint(self, tensor: str) -> bool:
+        """Whether the adjoint of a tensor is computed as a tensor of its own."""
+        return adjoint_name(tensor) in self.program.tensors
+
+
+def context_of(network: Network, options: Options, wrt: Sequence[str] = ("parameters",)) -> Context:
+    """Analyze and differentiate a network, and prepare its printing."""
+    calculus = analyze(network)
+    program = training(calculus, wrt)
+    return prepared(calculus, program, options)
+
+
+def prepared(calculus: Calculus, program: Program, options: Options, single: bool | None = None) -> Context:
+    """The context of a network that has been differentiated."""
+    network = calculus.network
+    tensors = {**calculus.forward.tensors, **program.tensors}
+    forward = {s.target: s for s in calculus.record.forward}
+    own = dict.fromkeys([*network.tensors, *(t.name for c in network.calls for t in c.tensors.values()), LOSS])
+    stable = {s.target: s for s in calculus.forward.statements}
+    stable |= {s.target: s for s in program.statements() if s.target not in stable and s.origin.phase == "forward"}
+    apart = examples_are_apart(forward, tensors) if single is None else single
+    view = View(tensors, _definitions(stable, own, program, tensors), _shifts(stable), apart)
+    names = network_names(network, options.brackets, options.numbered)
+    context = Context(network, program, calculus.record, names, view, options, forward, stable, own)
+    for step in program.steps:
+        if isinstance(step, TimeLoop):
+            context.time.setdefault(step.axis.name)
+    return context
+
+
+def examples_are_apart(forward: dict[str, Statement], tensors: dict[str, Tensor]) -> bool:
+    """Whether no equation but the loss lets examples meet: then one example tells everything."""
+    for s in forward.values():
+        if s.target == LOSS:
+            continue
+        if tensors.get(s.target) is not None and tensors[s.target].role == "next_state":
+            return False
+        for e in walk_nodes((whole(s),)):
+            if e.op == "reduce" and any(is_batch(a) for a in e.value[1]):
+                return False
+            if e.op == "load" and e.value[0] in tensors:
+                shape = tensors[e.value[0]].shape
+                batch = [i for i, extent in zip(e.args, shape, strict=False) if extent is None]
+                if any(i.op != "axis" for i in batch):
+                    return False
+        if not any(is_batch(a) for a in s.axes) and any(is_batch(a) for a in axes_of(whole(s))):
+            return False
+    return True
+
+
+def _definitions(
+    stable: dict[str, Statement], own: dict[str, None], program: Program, tensors: dict[str, Tensor]
+) -> dict[str, Definition]:
+    """The compiler's own tensors that are written out: those without an adjoint of their own."""
+    found: dict[str, Definition] = {}
+    for name, s in stable.items():
+        t = tensors.get(name)
+        if name in own or t is None or t.kind == "int" or t.role == "next_state" or adjoint_name(name) in program.tensors:
+            continue
+        last = name.rpartition(".")[2]
+        if last.startswith(("softmax", "draw", "start")) or not s.plain or s.target.endswith(".next"):
+            continue
+        found[name] = (s.axes, whole(s))
+    return found
+
+
+def _shifts(stable: dict[str, Statement]) -> tuple[str, ...]:
+    return tuple(name for name in stable if name.endswith(".shift"))

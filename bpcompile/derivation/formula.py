@@ -1,0 +1,463 @@
+"""From trees of the program to laid-out mathematics.
+
+A tree is printed as it stands: what is laid out here is what `evaluate` computes. Besides the operations of the program
+there are those of the matrix form (see `matrix`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction as Ratio
+from typing import Final
+
+from bpcompile.derivation.names import Names, letters
+from bpcompile.derivation.notation import (
+    Big,
+    Cases,
+    Fraction,
+    Group,
+    Notation,
+    Number,
+    Operator,
+    Root,
+    Row,
+    Script,
+    Symbol,
+    Words,
+    height,
+    row,
+    separated,
+    width,
+)
+from bpcompile.program.nodes import Axis, Expr
+
+# How strongly a formula holds together, from sums to atoms.
+SUM, BIG, PRODUCT, SIGN, POWER, ATOM = 1, 2, 3, 3, 5, 6
+
+Laid = tuple[Notation, int]
+
+_NUMBERS: Final[tuple[tuple[float, Notation], ...]] = (
+    (math.pi, Symbol("π")),
+    (math.sqrt(2), Root(Number("2"))),
+    (math.sqrt(2 / math.pi), Root(Fraction(Number("2"), Symbol("π")))),
+    (2 / math.sqrt(math.pi), Fraction(Number("2"), Root(Symbol("π")))),
+    (-2 / math.sqrt(math.pi), row(Operator("−", "plain"), Fraction(Number("2"), Root(Symbol("π"))))),
+    (math.log(2), row(Symbol("log", "upright"), Number("2"))),
+    (1 / math.log(2), Fraction(Number("1"), row(Symbol("log", "upright"), Number("2")))),
+    (1 / math.log(10), Fraction(Number("1"), row(Symbol("log", "upright"), Number("10")))),
+)
+"""Numbers that are known by a formula."""
+
+_WORDS: Final[dict[str, str]] = {
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "atan2", "lgamma": "logΓ", "gamma": "Γ",
+    "digamma": "ψ", "sigmoid": "σ", "normal": "normal",
+}  # fmt: skip
+_PLAIN_WORDS: Final = frozenset({"log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan"})
+_COMPARISONS: Final = {"lt": "<", "le": "≤", "eq": "=", "ne": "≠"}
+_SUPERSCRIPT_LIMIT: Final = 9.0
+
+
+def laid_out(e: Expr, names: Names) -> Notation:
+    """The formula of a tree."""
+    return _formula(e, names)[0]
+
+
+def factor_of_product(e: Expr, names: Names) -> Notation:
+    """The formula, in parentheses where it is a sum."""
+    return _wrapped(e, names, PRODUCT)
+
+
+def _wrapped(e: Expr, names: Names, needed: int) -> Notation:
+    body, strength = _formula(e, names)
+    return body if strength >= needed else Group(body)
+
+
+def _formula(e: Expr, names: Names) -> Laid:
+    handler = _HANDLERS.get(e.op)
+    if handler is not None:
+        return handler(e, names)
+    return _application(e, names)
+
+
+# --- leaves -------------------------------------------------------------------------------------------------------------------
+
+
+def number(value: float | int | bool) -> Laid:
+    """A number: exactly, as a small fraction or by its formula where it has one."""
+    if isinstance(value, bool):
+        return Words("true" if value else "false"), ATOM
+    if value != value:
+        return Words("NaN"), ATOM
+    if math.isinf(value):
+        return (Symbol("∞"), ATOM) if value > 0 else (row(Operator("−", "plain"), Symbol("∞")), SUM)
+    for known, formula in _NUMBERS:
+        if value == known:
+            return formula, PRODUCT
+    if value < 0:
+        return row(Operator("−", "plain"), number(-value)[0]), SUM
+    if value == int(value) and value < 1e15:
+        return Number(str(int(value))), ATOM
+    ratio = Ratio(value)
+    if ratio.denominator <= 16:
+        return Fraction(Number(str(ratio.numerator)), Number(str(ratio.denominator))), ATOM
+    text = repr(float(value))
+    if "e" not in text:
+        return Number(text), ATOM
+    digits, _, exponent = text.partition("e")
+    return row(Number(digits), Operator("·"), Script(Number("10"), None, number(int(exponent))[0])), PRODUCT
+
+
+def axis_symbol(a: Axis) -> Notation:
+    """The letter of an index."""
+    primes = len(a.name) - len(a.name.rstrip("'"))
+    name = a.name.rstrip("'")
+    letter = letters(name) if name != "l" else Symbol("l")
+    return Script(letter, None, Symbol("′" * primes)) if primes else letter
+
+
+def extent_symbol(a: Axis) -> Notation:
+    """How many values an index has: its number, or its capital letter."""
+    return Number(str(a.extent)) if a.extent is not None else letters(a.name.upper())
+
+
+def _load(e: Expr, names: Names) -> Laid:
+    tensor = e.value[0]
+    return names.symbol(tensor, tuple(laid_out(a, names) for a in e.args)), _strength_of_symbol(tensor, names)
+
+
+def _strength_of_symbol(tensor: str, names: Names) -> int:
+    return ATOM if not tensor.endswith(".bar") or tensor.removesuffix(".bar") in names.errors else POWER - 1
+
+
+def _matrix(e: Expr, names: Names) -> Laid:
+    tensor = e.value[0]
+    style = "italic" if e.value[2] == "" else "bold"
+    return names.symbol(tensor, tuple(laid_out(a, names) for a in e.args), style), _strength_of_symbol(tensor, names)
+
+
+def _draw(e: Expr, names: Names) -> Laid:
+    arguments = [laid_out(a, names) for a in e.args[:-1]]
+    return row(Symbol(e.value[0], "upright"), Group(separated(arguments))), ATOM
+
+
+# --- arithmetic ---------------------------------------------------------------------------------------------------------------
+
+
+def _sum(e: Expr, names: Names) -> Laid:
+    sign = Operator("+" if e.op == "add" else "−")
+    right = e.args[1]
+    grouped = e.op == "sub" and right.op in ("add", "sub")
+    tail = _wrapped(right, names, SUM + 1 if grouped or _starts_with_minus(right) else SUM)
+    return row(_wrapped(e.args[0], names, SUM), sign, tail), SUM
+
+
+def _starts_with_minus(e: Expr) -> bool:
+    while e.op in ("add", "sub", "mul", "matmul", "hadamard", "scaled"):
+        e = e.args[0]
+    return e.op == "neg" or (e.op == "const" and e.kind != "bool" and e.value < 0)
+
+
+def _negative(e: Expr, names: Names) -> Laid:
+    return row(Operator("−", "plain"), _wrapped(e.args[0], names, BIG)), SUM
+
+
+def factors(e: Expr, op: str = "mul") -> list[Expr]:
+    """The factors of a product, laid flat."""
+    return [*factors(e.args[0], op), *factors(e.args[1], op)] if e.op == op else [e]
+
+
+def _powers(parts: list[Expr]) -> list[tuple[Expr, int]]:
+    """Equal neighbours counted."""
+    found: list[tuple[Expr, int]] = []
+    for p in parts:
+        if found and found[-1][0] is p:
+            found[-1] = (p, found[-1][1] + 1)
+        else:
+            found.append((p, 1))
+    return found
+
+
+def _product(e: Expr, names: Names) -> Laid:
+    counted = _powers(factors(e))
+    laid: list[Notation] = []
+    strength = PRODUCT
+    for k, (f, count) in enumerate(counted):
+        last = k == len(counted) - 1
+        if count > 1:
+            part = Script(_wrapped(f, names, ATOM), None, Number(str(count)))
+        else:
+            body, held = _formula(f, names)
+            part = body if held >= PRODUCT or (held == BIG and last) else Group(body)
+            strength = BIG if held == BIG and last else strength
+        if laid and _needs_dot(laid[-1], part):
+            laid.append(Operator("·"))
+        laid.append(part)
+    return row(*laid), strength
+
+
+def _needs_dot(left: Notation, right: Notation) -> bool:
+    """True where two factors side by side would read as one thing."""
+    first = right.items[0] if isinstance(right, Row) else right
+    while isinstance(first, Script):
+        first = first.base
+    last = left.items[-1] if isinstance(left, Row) else left
+    if isinstance(first, Number):
+        return True
+    word = isinstance(last, Symbol) and last.style == "upright" and len(last.text) > 1
+    both = isinstance(last, Fraction) and isinstance(first, Fraction)
+    return word or (both and height(left) < 2)
+
+
+def _quotient(e: Expr, names: Names) -> Laid:
+    return Fraction(laid_out(e.args[0], names), laid_out(e.args[1], names)), POWER - 1
+
+
+def _power(e: Expr, names: Names) -> Laid:
+    return Script(_wrapped(e.args[0], names, ATOM), None, laid_out(e.args[1], names)), POWER
+
+
+def _exponential(e: Expr, names: Names) -> Laid:
+    exponent = laid_out(e.args[0], names)
+    if height(exponent) > 1 or width(exponent, 0.72) > _SUPERSCRIPT_LIMIT:
+        return row(Symbol("exp", "upright"), Group(exponent)), ATOM
+    return Script(Symbol("e"), None, exponent), POWER
+
+
+def _root(e: Expr, names: Names) -> Laid:
+    return Root(laid_out(e.args[0], names)), ATOM
+
+
+def _absolute(e: Expr, names: Names) -> Laid:
+    return Group(laid_out(e.args[0], names), "|", "|"), ATOM
+
+
+def _floor(e: Expr, names: Names) -> Laid:
+    if e.op == "floordiv":
+        return Group(Fraction(laid_out(e.args[0], names), laid_out(e.args[1], names)), "⌊", "⌋"), ATOM
+    signs = {"floor": ("⌊", "⌋"), "ceil": ("⌈", "⌉")}
+    return Group(laid_out(e.args[0], names), *signs[e.op]), ATOM
+
+
+def _modulo(e: Expr, names: Names) -> Laid:
+    left, right = _wrapped(e.args[0], names, ATOM), _wrapped(e.args[1], names, ATOM)
+    return row(left, Operator("mod"), right), SUM
+
+
+def _extreme(e: Expr, names: Names) -> Laid:
+    """``max(0, z)`` reads better than ``max(z, 0)``."""
+    parts = list(e.args)
+    if parts[1].op == "const":
+        parts.reverse()
+    return row(Symbol(e.op, "upright"), Group(separated(laid_out(a, names) for a in parts))), ATOM
+
+
+def _application(e: Expr, names: Names) -> Laid:
+    """A function by its name."""
+    word = _WORDS.get(e.op, e.op)
+    head: Notation = Symbol(word, "italic" if len(word) == 1 else "upright")
+    if len(e.args) == 1 and word in _PLAIN_WORDS:
+        body, strength = _formula(e.args[0], names)
+        simple = strength >= POWER and height(body) == 1 and not isinstance(body, Row)
+        return row(head, body if simple else Group(body)), PRODUCT if simple else ATOM
+    return row(head, Group(separated(laid_out(a, names) for a in e.args))), ATOM
+
+
+def _unspecified(e: Expr, names: Names) -> Laid:
+    """A function that only has a name, primed once for each derivative; a cost's derivative is a partial one."""
+    name, order = e.value
+    argument = laid_out(e.args[0], names)
+    if name == names.cost:
+        if order == 0:
+            return row(Symbol(name), Group(argument)), ATOM
+        return names.derivative(Symbol(name), argument), POWER - 1
+    letter = letters(name)
+    head = Script(letter, None, Symbol("′" * order)) if order else letter
+    return row(head, Group(argument)), ATOM
+
+
+def _partial(e: Expr, names: Names) -> Laid:
+    """The derivative of an element of one tensor by an element of another."""
+    upper, lower, count = e.value
+    laid = tuple(laid_out(a, names) for a in e.args)
+    return names.derivative(names.symbol(upper, laid[:count]), names.symbol(lower, laid[count:])), POWER - 1
+
+
+# --- conditions ---------------------------------------------------------------------------------------------------------------
+
+
+def _comparison(e: Expr, names: Names) -> Laid:
+    return row(laid_out(e.args[0], names), Operator(_COMPARISONS[e.op], "relation"), laid_out(e.args[1], names)), SUM
+
+
+def _logic(e: Expr, names: Names) -> Laid:
+    if e.op == "not":
+        return row(Operator("¬", "plain"), _wrapped(e.args[0], names, ATOM)), SUM
+    sign = Operator("∧" if e.op == "and" else "∨")
+    return row(_wrapped(e.args[0], names, SUM), sign, _wrapped(e.args[1], names, SUM)), SUM
+
+
+def is_zero(e: Expr) -> bool:
+    """True for the number 0."""
+    return e.op == "const" and not isinstance(e.value, bool) and e.value == 0
+
+
+def _is_one(e: Expr) -> bool:
+    return e.op == "const" and not isinstance(e.value, bool) and e.value == 1
+
+
+def _delta_or_bracket(condition: Expr, names: Names) -> Notation:
+    """1 where the condition holds, else 0: a Kronecker delta where indices are compared, else a bracket."""
+    parts: list[Notation] = []
+    for c in factors(condition, "and"):
+        if c.op == "eq" and any(_is_index(a) for a in c.args):
+            pair = tuple(laid_out(a, names) for a in c.args)
+            simple = all(isinstance(p, Symbol) for p in pair)
+            parts.append(Script(Symbol("δ"), Row(pair) if simple else separated(pair)))
+        else:
+            parts.append(Group(laid_out(c, names), "[", "]"))
+    return row(*parts)
+
+
+def _is_index(e: Expr) -> bool:
+    return e.op == "axis" or (e.op in ("add", "sub", "mul", "floordiv", "mod", "load") and e.kind == "int")
+
+
+def _selection(e: Expr, names: Names) -> Laid:
+    condition, a, b = e.args
+    if is_zero(b):
+        mark = _delta_or_bracket(condition, names)
+        if _is_one(a):
+            return mark, ATOM
+        body, strength = _formula(a, names)
+        if strength == BIG:
+            return row(mark, body), BIG
+        return row(body if strength >= PRODUCT else Group(body), mark), PRODUCT
+    rows: list[tuple[Notation, Notation]] = []
+    rest = e
+    while rest.op == "where":
+        rows.append((laid_out(rest.args[1], names), row(Words("if "), laid_out(rest.args[0], names))))
+        rest = rest.args[2]
+    rows.append((laid_out(rest, names), Words("otherwise")))
+    return Cases(tuple(rows)), ATOM
+
+
+# --- reductions -----------------------------------------------------------------------------------------------------------------
+
+
+def _reduction(e: Expr, names: Names) -> Laid:
+    kind, axes = e.value
+    under = separated(axis_symbol(a) for a in axes)
+    if kind in ("sum", "mean"):
+        body, strength = _formula(e.args[0], names)
+        body = body if strength >= BIG else Group(body)
+        big = row(Big("∑", under), body)
+        if kind == "sum":
+            return big, BIG
+        count = row(*[extent_symbol(a) for a in axes if a.extent is None])
+        known = math.prod(a.extent for a in axes if a.extent is not None)
+        bottom = count if known == 1 and isinstance(count, Symbol) else row(Number(str(known)), count)
+        return row(Fraction(Number("1"), bottom), big), BIG
+    body, strength = _formula(e.args[0], names)
+    return row(Big(kind, under), body if strength >= PRODUCT else Group(body)), BIG
+
+
+# --- matrices -------------------------------------------------------------------------------------------------------------------
+
+
+def _transposed(e: Expr, names: Names) -> Laid:
+    inner = e.args[0]
+    if inner.op == "matrix" and not inner.value[0].endswith(".bar"):
+        body = laid_out(inner, names)
+        if isinstance(body, Script):
+            marked: Notation = Symbol("⊤", "upright")
+            if body.sup is not None:
+                return Script(Group(body), None, marked), ATOM
+            return Script(body.base, body.sub, marked), ATOM
+        return Script(body, None, Symbol("⊤", "upright")), ATOM
+    return Script(_wrapped(inner, names, ATOM), None, Symbol("⊤", "upright")), ATOM
+
+
+def _matrix_product(e: Expr, names: Names) -> Laid:
+    parts = [_wrapped(f, names, PRODUCT + 1) for f in factors(e, "matmul")]
+    return row(*parts), PRODUCT
+
+
+def _hadamard(e: Expr, names: Names) -> Laid:
+    laid: list[Notation] = []
+    for f in factors(e, "hadamard"):
+        if laid:
+            laid.append(Operator("⊙"))
+        body, strength = _formula(f, names)
+        laid.append(body if strength > PRODUCT else Group(body))
+    return row(*laid), PRODUCT
+
+
+def _elementwise_quotient(e: Expr, names: Names) -> Laid:
+    left, right = (_wrapped(a, names, PRODUCT + 1) for a in e.args)
+    return row(left, Operator("⊘"), right), PRODUCT
+
+
+def _scaled(e: Expr, names: Names) -> Laid:
+    """A number times a matrix."""
+    by, what = _wrapped(e.args[0], names, PRODUCT), _wrapped(e.args[1], names, PRODUCT)
+    return row(by, what), PRODUCT
+
+
+def _ones(_e: Expr, _names: Names) -> Laid:
+    return Symbol("1", "bold"), ATOM
+
+
+def _onehot(e: Expr, names: Names) -> Laid:
+    return Script(Symbol("e", "bold"), laid_out(e.args[0], names)), ATOM
+
+
+def _diagonal(e: Expr, names: Names) -> Laid:
+    return row(Symbol("diag", "upright"), Group(laid_out(e.args[0], names))), ATOM
+
+
+def _indicator(e: Expr, names: Names) -> Laid:
+    return Group(laid_out(e.args[0], names), "[", "]"), ATOM
+
+
+_HANDLERS: Final[dict[str, Callable[[Expr, Names], Laid]]] = {
+    "const": lambda e, _n: number(e.value),
+    "axis": lambda e, _n: (axis_symbol(e.value), ATOM),
+    "size": lambda e, _n: (extent_symbol(e.value), ATOM),
+    "load": _load,
+    "flag": lambda e, _n: (Words(str(e.value)), ATOM),
+    "seed": lambda e, _n: (letters(str(e.value)), ATOM),
+    "draw": _draw,
+    "add": _sum,
+    "sub": _sum,
+    "neg": _negative,
+    "mul": _product,
+    "div": _quotient,
+    "pow": _power,
+    "exp": _exponential,
+    "sqrt": _root,
+    "abs": _absolute,
+    "floor": _floor,
+    "ceil": _floor,
+    "floordiv": _floor,
+    "mod": _modulo,
+    "max": _extreme,
+    "min": _extreme,
+    "unspecified": _unspecified,
+    "partial": _partial,
+    "stop": lambda e, n: _formula(e.args[0], n),
+    **dict.fromkeys(_COMPARISONS, _comparison),
+    **dict.fromkeys(("and", "or", "not"), _logic),
+    "where": _selection,
+    "reduce": _reduction,
+    "matrix": _matrix,
+    "transpose": _transposed,
+    "matmul": _matrix_product,
+    "hadamard": _hadamard,
+    "hadamard_quotient": _elementwise_quotient,
+    "scaled": _scaled,
+    "ones": _ones,
+    "onehot": _onehot,
+    "diagonal": _diagonal,
+    "indicator": _indicator,
+}

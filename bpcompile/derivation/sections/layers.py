@@ -1,0 +1,146 @@
+"""Section 3, second part: the error of every tensor of the network at hand, and the gradient of every parameter."""
+
+from __future__ import annotations
+
+from bpcompile.calculus.forward import LOSS
+from bpcompile.derivation.context import Context
+from bpcompile.derivation.document import Block, Claim, Details, Equation, Line, Paragraph, Section, Text
+from bpcompile.derivation.matrix import Layout
+from bpcompile.derivation.notation import Notation
+from bpcompile.derivation.sections.network import fixed_axes
+from bpcompile.derivation.shapes import annotated
+from bpcompile.derivation.steps import Adjoint, adjoint, inlined
+from bpcompile.derivation.view import whole
+from bpcompile.derivation.writing import distinct, line, matrix_of, matrix_symbol, symbol, text
+from bpcompile.program.nodes import Axis, Expr, children_first
+
+
+def layers_section(context: Context) -> Section:
+    """From the cost backwards: every adjoint that the record has, step by step."""
+    blocks: list[Block] = []
+    for tensor in context.collected:
+        if tensor in context.view.definitions or tensor == LOSS:
+            continue
+        found = adjoint(context, tensor)
+        if found is None or _trivial(context, found):
+            continue
+        blocks += adjoint_blocks(context, found)
+    return Section("layers", "The equations of this network", tuple(blocks))
+
+
+def _trivial(context: Context, a: Adjoint) -> bool:
+    """The adjoint of a summand of the cost is its weight: nothing to derive."""
+    return a.simplified is not None and a.simplified.op == "const" and not context.has_adjoint(a.tensor)
+
+
+def adjoint_blocks(context: Context, a: Adjoint) -> list[Block]:
+    """One adjoint: its heading and its lines."""
+    blocks: list[Block] = [*_definitions(context, a)]
+    equation = Equation(
+        _left(context, a), lines_of(context, a), Claim("gradient", a.tensor), a.axes, f"gradient.{a.tensor}"
+    )
+    blocks.append(equation)
+    return [Paragraph(_title(context, a)), *blocks]
+
+
+def _left(context: Context, a: Adjoint) -> Notation:
+    subscripts = symbol_subscripts(context, a.axes)
+    return context.names.adjoint(a.tensor, subscripts)
+
+
+def symbol_subscripts(context: Context, axes: tuple[Axis, ...]) -> tuple[Notation, ...]:
+    """Axes as they are printed."""
+    from bpcompile.derivation.formula import axis_symbol
+
+    return tuple(axis_symbol(x) for x in axes)
+
+
+def _title(context: Context, a: Adjoint) -> Text:
+    role = context.tensor(a.tensor).role
+    if a.tensor in context.names.errors:
+        return text("The error of layer ", context.names.layer(context.names.errors[a.tensor]), ", ",
+                    context.names.adjoint(a.tensor), ":")  # fmt: skip
+    what = {"parameter": "The gradient of ", "input": "The gradient of the input "}.get(role, "The derivative by ")
+    return text(what, symbol(context, a.tensor), ":")
+
+
+def lines_of(context: Context, a: Adjoint) -> tuple[Line, ...]:
+    """The steps of one adjoint, at the level that was asked for."""
+    names, student = context.names, context.options.student
+    lines: list[Line] = []
+    if a.tensor in names.errors:
+        definition = names.derivative(names.symbol("loss") if not context.single else _cost(context), symbol(context, a.tensor, a.axes))
+        lines.append(Line(definition, None, ("definition of the error",)))
+    if student:
+        lines.append(line(names, a.chain, _paths(a)))
+        lines.append(line(names, a.inserted, "local derivatives inserted"))
+    contracted = a.contracted if a.contracted is not None else a.inserted
+    if student:
+        lines.append(line(names, contracted, _contraction(a, contracted)))
+    result = a.simplified if a.simplified is not None else contracted
+    lines.append(line(names, result, "terms collected"))
+    final = result
+    if a.tensor in names.errors or not student:
+        final = inlined(context, result, a.tensor)
+        lines.append(line(names, final, "what is known put in"))
+    lines += matrix_lines(context, a, final)
+    return distinct(lines)
+
+
+def _cost(context: Context) -> Notation:
+    return context.names.symbol(LOSS)
+
+
+def _paths(a: Adjoint) -> str:
+    return "chain rule" if len(a.readers) < 2 else f"chain rule, over {len(a.readers)} paths"
+
+
+def _contraction(a: Adjoint, contracted: Expr) -> str:
+    before = sum(x.op == "reduce" for x in children_first(a.inserted))
+    after = sum(x.op == "reduce" for x in children_first(contracted))
+    if after == before:
+        return "the same, in order"
+    return "the deltas pick one term" if after == 0 else "the deltas leave one sum"
+
+
+def matrix_lines(context: Context, a: Adjoint, tree: Expr) -> list[Line]:
+    """The matrix form, with the shape under each factor."""
+    fixed = fixed_axes(context, a.axes)
+    found = matrix_of(context, tree, a.axes, fixed)
+    if found is None:
+        return []
+    layout: Layout = context.layout(fixed)
+    left = matrix_symbol(context, f"{a.tensor}.bar", a.axes, layout)
+    reason: list[str] = ["matrix form"]
+    if any(x.op == "transpose" and x.args[0].op == "matrix" and "r" in x.args[0].value[2] and not
+           context.tensor(x.args[0].value[0].removesuffix(".bar")).role == "temporary" for x in children_first(found)):  # fmt: skip
+        reason = ["the sum runs over the first index: the transpose"]
+    shown = annotated(context, found, a.axes, fixed) if context.options.student else None
+    from bpcompile.derivation.formula import laid_out
+    from bpcompile.derivation.notation import Operator, row
+
+    body = shown if shown is not None else laid_out(found, context.names)
+    return [Line(row(left, Operator("=", "relation"), body), found, tuple(reason), True, "⇒")]
+
+
+def _definitions(context: Context, a: Adjoint) -> list[Block]:
+    """Equations for the compiler's own tensors that appear in this adjoint for the first time."""
+    blocks: list[Block] = []
+    for e in children_first(a.simplified if a.simplified is not None else a.inserted):
+        if e.op != "load" or e.value[0].endswith(".bar"):
+            continue
+        name = e.value[0]
+        s = context.stable.get(name)
+        if name in context.own or name in context.introduced or s is None:
+            continue
+        context.introduced[name] = None
+        axes = context.view.axes(s.axes)
+        tree = context.view.tree(whole(s))
+        blocks.append(Paragraph(text("With ", symbol(context, name), " for")))
+        blocks.append(
+            Equation(symbol(context, name, axes), (line(context.names, tree),), Claim("value", name), axes, f"forward.{name}")
+        )
+    return blocks
+
+
+__all__ = ["Details", "layers_section"]

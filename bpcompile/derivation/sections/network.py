@@ -1,0 +1,163 @@
+"""Section 1: the network at hand. Its graph, its symbols with their shapes, its equations with indices and as matrices."""
+
+from __future__ import annotations
+
+from bpcompile.calculus.forward import LOSS
+from bpcompile.derivation.axes import unshadowed
+from bpcompile.derivation.context import Context
+from bpcompile.derivation.document import Block, Box, Claim, Equation, Paragraph, Picture, Section, Table, Text
+from bpcompile.derivation.formula import laid_out
+from bpcompile.derivation.notation import Operator, Symbol, row
+from bpcompile.derivation.steps import tensor_axes
+from bpcompile.derivation.view import whole
+from bpcompile.derivation.writing import dimensions, line, matrix_equation, symbol, text
+from bpcompile.program.nodes import Axis
+
+
+def network_section(context: Context) -> Section:
+    """The graph, the symbols and the forward equations."""
+    network = context.network
+    assert network is not None
+    blocks: list[Block] = [Paragraph(_introduction(context)), picture(context), symbols(context)]
+    blocks.append(Paragraph(("The forward pass computes, in this order" + _side_by_side(context) + ":",)))
+    for call in network.calls:
+        for equation in call.equations:
+            target = call.resolve[equation.lhs.tensor]
+            blocks.extend(forward_equations(context, target))
+    blocks.extend(forward_equations(context, LOSS))
+    rules = _rules(context)
+    if rules:
+        words = "Before anything is differentiated, the compiler rewrites what overflows or cancels; each rule that fired:"
+        blocks += [Paragraph((words,)), rules]
+    return Section("network", "The network", tuple(blocks))
+
+
+def _introduction(context: Context) -> Text:
+    network = context.network
+    assert network is not None
+    count = network.parameter_count
+    words = (
+        f"The network “{network.name}” has {_plural(len(network.calls), 'layer call')} (the loss included) and"
+        f" {_plural(count, 'parameter')}. "
+    )
+    if context.single:
+        return text(
+            words + "One example is shown, with column vectors; the batch comes in a section of its own. The cost is ",
+            Symbol(context.names.cost), "; its derivative by the pre-activation of a layer is the error ", Symbol("δ"),
+            " of that layer.",
+        )  # fmt: skip
+    return text(
+        words + "Its examples meet in the forward pass, so the batch index ", Symbol("n"), " (of ", Symbol("N"),
+        " examples) stands in every formula. The cost is ", Symbol(context.names.cost), ".",
+    )  # fmt: skip
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _side_by_side(context: Context) -> str:
+    return ", with indices on the left and, where there is one, as matrices on the right" if context.options.student else ""
+
+
+def symbols(context: Context) -> Table:
+    """Every tensor of the user's: how it is printed, what it is, its shape, its name in the code."""
+    rows: list[tuple[Text, ...]] = []
+    roles = {"input": "input", "target": "target", "parameter": "parameter", "state": "state"}
+    for name in context.own:
+        t = context.tensor(name)
+        what = roles.get(t.role, "cost" if name == LOSS else "computed")
+        if name in context.names.errors:
+            what = "computed; its error is "
+            error: Text = (what, context.names.adjoint(name))
+        else:
+            error = (what,)
+        shape = context.view.shape(name)
+        extra = f", integers below {t.classes}" if t.classes else ""
+        size = (dimensions(shape), extra) if shape else ("a number" + extra,)
+        rows.append(((symbol(context, name, bold=bool(shape)),), error, size, (f"{name}",)))
+    return Table((("symbol",), ("what",), ("shape",), ("name in the code",)), tuple(rows))
+
+
+def forward_equations(context: Context, target: str) -> list[Block]:
+    """The equation of one tensor as typed, with indices and as matrices."""
+    s = context.forward.get(target)
+    found: list[Block] = []
+    if s is None:
+        return found
+    for name in [n for n in context.forward if n.startswith(f"{target}.start")]:
+        found += forward_equations(context, name)
+    axes = context.view.axes(tensor_axes(context, target))
+    tree = unshadowed(context.view.tree(whole(s)))
+    fixed = fixed_axes(context, axes)
+    claim = Claim("value", target)
+    beside = matrix_equation(context, target, tree, axes, claim, fixed)
+    index = (line(context.names, tree),)
+    found.append(Equation(symbol(context, target, axes), index, claim, axes, f"forward.{target}", beside))
+    return found
+
+
+def fixed_axes(context: Context, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    """The axes that stay subscripts in a matrix form: time, and of three axes the first."""
+    fixed = tuple(a for a in axes if a.name in context.time)
+    return fixed
+
+
+def _rules(context: Context) -> Table | None:
+    rows: dict[tuple[object, ...], tuple[Text, ...]] = {}
+    shown = context.view
+    for r in context.rewritings:
+        if r.rule in ("value of the forward pass", "collect", "copy"):
+            continue
+        before, after = (laid_out(shown.tree(e), context.names) for e in (r.before, r.after))
+        formula = row(before, Operator("=", "relation"), after)
+        if before == after:
+            formula = row(before, Operator("⇒", "relation"), Symbol("the sum shifted by its maximum", "upright"))
+        rows.setdefault((r.rule, formula), ((r.rule,), (formula,)))
+    return Table((("rule",), ("what became of it",)), tuple(rows.values())) if rows else None
+
+
+def picture(context: Context) -> Picture:
+    """Inputs, layer calls and the cost, from left to right in the order in which they can be computed."""
+    network = context.network
+    assert network is not None
+    column: dict[str, int] = {name: 0 for name in (*network.inputs, *network.targets)}
+    producers = {name: name for name in column}
+    arrows: list[tuple[str, str, str]] = []
+    for call in network.calls:
+        sources = [call.resolve[local] for local in call.layer.inputs]
+        for source in sources:
+            arrow = (producers[source], call.name, source)
+            if arrow not in arrows:
+                arrows.append(arrow)
+        column[call.name] = 1 + max((column[producers[s]] for s in sources), default=0)
+        for local in call.layer.defined:
+            producers[call.resolve[local]] = call.name
+    column[LOSS] = 1 + max(column.values())
+    arrows += [(producers[value.name], LOSS, value.name) for _, value in network.losses]
+    last = column[LOSS]
+    for name in network.targets:
+        uses = [column[b] for a, b, _ in arrows if a == name]
+        column[name] = max(0, min(uses, default=last) - 1)
+    rows: dict[int, int] = {}
+    boxes = []
+    for name, at in column.items():
+        place = rows.get(at, 0)
+        rows[at] = place + 1
+        kind = "leaf" if name in network.inputs or name in network.targets else "loss" if name == LOSS else "layer"
+        boxes.append(Box(name, _label(context, name, kind), at, place, kind))
+    return Picture(tuple(boxes), tuple(arrows))
+
+
+def _label(context: Context, name: str, kind: str) -> tuple[str, ...]:
+    network = context.network
+    assert network is not None
+    if kind == "loss":
+        return (context.names.cost,)
+    if kind == "leaf":
+        shape = context.view.shape(name)
+        return (name, " × ".join("N" if e is None else str(e) for e in shape)) if shape else (name,)
+    call = next(c for c in network.calls if c.name == name)
+    shapes = [context.view.shape(call.resolve[local]) for local in call.layer.parameters]
+    sizes = ", ".join("×".join(map(str, shape)) for shape in shapes)
+    return (name, call.layer.kind, sizes) if sizes else (name, call.layer.kind)

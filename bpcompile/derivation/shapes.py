@@ -1,0 +1,76 @@
+"""The shape under each factor of a matrix formula."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bpcompile.derivation.context import Context
+from bpcompile.derivation.formula import PRODUCT, factor_of_product, factors, laid_out
+from bpcompile.derivation.notation import Below, Group, Notation, Number, Operator, Row, Words, row
+from bpcompile.program.nodes import Axis, Expr
+
+Shape = tuple[int | None, int | None]
+
+
+def shape_of(context: Context, e: Expr) -> Shape:
+    """Rows and columns of a matrix tree; ``None`` is the batch."""
+    match e.op:
+        case "matrix":
+            tensor = e.value[0]
+            how = e.value[2]
+            shape = context.view.shape(tensor.removesuffix(".bar"))[len(e.args) :]
+            if how == "":
+                return 1, 1
+            if how == "c":
+                return shape[0], 1
+            return (shape[0], shape[1]) if how == "rc" else (shape[1], shape[0])
+        case "transpose":
+            rows, columns = shape_of(context, e.args[0])
+            return columns, rows
+        case "matmul":
+            return shape_of(context, e.args[0])[0], shape_of(context, e.args[1])[1]
+        case "ones":
+            return tuple(1 if a is None else a.extent for a in e.value)  # type: ignore[return-value]
+        case "onehot":
+            return e.value.extent, 1
+        case "diagonal":
+            rows, _ = shape_of(context, e.args[0])
+            return rows, rows
+        case "scaled":
+            return shape_of(context, e.args[1])
+    shapes = [shape_of(context, a) for a in e.args]
+    return next((s for s in shapes if s != (1, 1)), (1, 1))
+
+
+def _remark(shape: Shape) -> Notation:
+    def side(extent: int | None) -> Notation:
+        return Words("N") if extent is None else Number(str(extent))
+
+    return Row((side(shape[0]), Operator("×"), side(shape[1])))
+
+
+def annotated(context: Context, e: Expr, axes: Sequence[Axis], fixed: Sequence[Axis] = ()) -> Notation:
+    """The formula with a brace and a shape under each matrix that is a factor."""
+    if e.op == "matmul":
+        return row(*[_braced(context, f) for f in factors(e, "matmul")])
+    if e.op == "hadamard":
+        parts: list[Notation] = []
+        for f in factors(e, "hadamard"):
+            if parts:
+                parts.append(Operator("⊙"))
+            inner = annotated(context, f, axes, fixed) if f.op == "matmul" else _braced(context, f)
+            parts.append(Group(inner) if f.op == "matmul" else inner)
+        return row(*parts)
+    if e.op == "scaled":
+        return row(factor_of_product(e.args[0], context.names), annotated(context, e.args[1], axes, fixed))
+    return laid_out(e, context.names)
+
+
+def _braced(context: Context, e: Expr) -> Notation:
+    body = factor_of_product(e, context.names)
+    if e.op in ("add", "sub", "neg", "scaled", "matmul", "hadamard") and not isinstance(body, Group):
+        body = Group(body)
+    return Below(body, _remark(shape_of(context, e)))
+
+
+__all__ = ["PRODUCT", "annotated", "shape_of"]

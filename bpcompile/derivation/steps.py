@@ -1,0 +1,307 @@
+"""The steps of a derivation as trees: local derivatives, chain rule, deltas contracted, sums collected.
+
+Nothing is derived here a second time: the scalar derivatives, the places they go to and what they add up to are read from
+the record; what is made here is how they are put one below the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bpcompile.calculus.algebra import ZERO, add, is_number, mul, select
+from bpcompile.calculus.differentiate import adjoint_name
+from bpcompile.calculus.gather import gather
+from bpcompile.calculus.record import Contribution
+from bpcompile.calculus.simplify import simplify
+from bpcompile.derivation.axes import Letters, apart, bound_axes, places, renamed, unshadowed
+from bpcompile.derivation.context import Context
+from bpcompile.derivation.view import is_batch
+from bpcompile.program.nodes import Axis, Expr, axes_of, axis, const, load, loads, node, reduce, substitute
+from bpcompile.program.statements import Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One way in which an equation depends on a tensor.
+
+    ``derivative`` is scalar, over the axes of the equation and ``over``; it stands at the element ``subscripts``.
+    """
+
+    tensor: str
+    subscripts: tuple[Expr, ...]
+    derivative: Expr
+    over: tuple[Axis, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """The derivative of an equation by a tensor: with its deltas, then contracted, then with forward values."""
+
+    upper: str
+    upper_axes: tuple[Axis, ...]
+    lower: str
+    lower_axes: tuple[Axis, ...]
+    with_deltas: Expr
+    contracted: Expr
+    with_values: Expr
+
+
+def tensor_axes(context: Context, tensor: str) -> tuple[Axis, ...]:
+    """The axes of a tensor as its equation, or its parameter's declaration, names them (the batch included)."""
+    s = context.forward.get(tensor) or context.stable.get(tensor)
+    if s is not None and s.plain:
+        return s.axes
+    collected = context.collected.get(tensor)
+    if collected is not None and all(a.op == "axis" for a in collected.axes):
+        axes = [a.value for a in collected.axes]
+        if len(axes) == len(context.tensor(tensor).shape):
+            return tuple(axes)
+    shape = context.tensor(tensor).shape
+    return tuple(Axis("n" if e is None else f"i{k}", e) for k, e in enumerate(shape))
+
+
+def paths(context: Context, target: str) -> list[Path]:
+    """How the equation of ``target`` depends on the user's tensors and on named ones, through what is written out."""
+    return _paths(context, context.stable[target], set())
+
+
+def _paths(context: Context, s: Statement, seen: set[str]) -> list[Path]:
+    found: list[Path] = []
+    for c in _contributions_from(context, s):
+        derivative = c.derivative
+        if s.reduce in ("max", "min"):
+            chosen = load(f"{s.target}.arg{s.reduce}", places(s.axes), "int")
+            derivative = select(node("eq", (position(s.over), chosen)), derivative, ZERO)
+        inner = context.stable.get(c.tensor)
+        if c.tensor in context.view.definitions and inner is not None and c.tensor not in seen:
+            letters = Letters([a.name for a in (*s.axes, *s.over)])
+            names = letters.all((*inner.axes, *inner.over))
+            swap = {axis(names[a]): i for a, i in zip(inner.axes, c.access.args, strict=True)}
+            for p in _paths(context, inner, seen | {c.tensor}):
+                local = substitute(renamed(p.derivative, names), swap)
+                at = tuple(substitute(renamed(i, names), swap) for i in p.subscripts)
+                over = (*s.over, *(names.get(a, a) for a in p.over))
+                found.append(Path(p.tensor, at, mul(derivative, local), over))
+        else:
+            found.append(Path(c.tensor, c.access.args, derivative, s.over))
+    return found
+
+
+def _contributions_from(context: Context, s: Statement) -> list[Contribution]:
+    return [c for steps in context.contributions.values() for c in steps if c.source.target == s.target]
+
+
+def position(over: Sequence[Axis]) -> Expr:
+    """The row-major position within reduced axes."""
+    total: Expr = axis(over[0])
+    for a in over[1:]:
+        total = node("add", (node("mul", (total, const(a.extent or 0))), axis(a)))
+    return total
+
+
+def with_deltas(value: Expr, subscripts: Sequence[Expr], at: Sequence[Axis]) -> Expr:
+    """``value`` times the Kronecker deltas that put it at its place."""
+    result = value
+    for s, p in zip(subscripts, at, strict=True):
+        if not (s.op == "axis" and s.value == p):
+            result = select(node("eq", (s, axis(p))), result, ZERO)
+    return _conjoined(result)
+
+
+def _conjoined(e: Expr) -> Expr:
+    """Nested selections of the same value as one selection."""
+    if e.op == "where" and e.args[1].op == "where" and is_number(e.args[2], 0) and is_number(e.args[1].args[2], 0):
+        inner = _conjoined(e.args[1])
+        return select(node("and", (inner.args[0], e.args[0])), inner.args[1], ZERO)
+    return e
+
+
+def summed_over(e: Expr, over: Sequence[Axis]) -> Expr:
+    """The sum over axes, as it stands."""
+    return reduce("sum", tuple(over), e) if over else e
+
+
+def local_derivatives(context: Context, target: str) -> list[Local]:
+    """The derivatives of one equation by everything that it reads and that has a gradient."""
+    axes = tensor_axes(context, target)
+    found: dict[str, list[Path]] = {}
+    for p in paths(context, target):
+        found.setdefault(p.tensor, []).append(p)
+    return [_local(context, target, axes, tensor, ways) for tensor, ways in found.items()]
+
+
+def _local(context: Context, target: str, axes: tuple[Axis, ...], tensor: str, ways: list[Path]) -> Local:
+    own = tensor_axes(context, tensor)
+    used = {a.name for p in ways for a in p.over} | {a.name for a in axes}
+    letters = Letters(used)
+    lower = tuple(a if is_batch(a) and context.single else letters.fresh(a) for a in own)
+    deltas: Expr | None = None
+    contracted: Expr | None = None
+    for p in ways:
+        value = summed_over(with_deltas(p.derivative, p.subscripts, lower), p.over)
+        deltas = value if deltas is None else node("add", (deltas, value))
+        gathered = gather(p.derivative, p.subscripts, p.over, lower)
+        short = value if gathered is None else gathered.expression
+        contracted = short if contracted is None else add(contracted, short)
+    assert deltas is not None and contracted is not None
+    contracted = simplify(contracted, lambda _a, _b: None)
+    show = context.view
+    values = substitute(contracted, _own_values(context, target))
+    return Local(
+        target,
+        show.axes(axes),
+        tensor,
+        show.axes(lower),
+        unshadowed(show.tree(deltas)),
+        unshadowed(show.tree(contracted)),
+        unshadowed(show.tree(values)),
+    )
+
+
+def _own_values(context: Context, target: str) -> dict[Expr, Expr]:
+    """The function value that the forward pass has, where the record says that a derivative reads it."""
+    s = context.stable[target]
+    if any(r.rule == "value of the forward pass" and r.tensor == target for r in context.rewritings):
+        return {s.body: load(target, places(s.axes), s.body.kind)}
+    return {}
+
+
+# --- the adjoint of one tensor ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Adjoint:
+    """How the adjoint of one tensor comes about; trees over ``axes``.
+
+    Attributes
+    ----------
+    chain : Expr
+        The chain rule: sums over the readers' elements of their adjoints times partial derivatives.
+    inserted : Expr
+        The local derivatives put in, each with its deltas.
+    contracted, simplified : Expr or None
+        As recorded; None where the contributions are scattered.
+    readers : tuple of str
+        The tensors whose equations read this one.
+    """
+
+    tensor: str
+    axes: tuple[Axis, ...]
+    chain: Expr
+    inserted: Expr
+    contracted: Expr | None
+    simplified: Expr | None
+    readers: tuple[str, ...]
+
+
+def adjoint(context: Context, tensor: str) -> Adjoint | None:
+    """The steps to the adjoint of a tensor; None where the record has none."""
+    collected = context.collected.get(tensor)
+    steps = context.contributions.get(tensor, [])
+    if collected is None or not steps:
+        return None
+    show = context.view
+    recorded = tuple(a.value for a in collected.axes)
+    final = tensor_axes(context, tensor)
+    letters = Letters(a.name for a in final)
+    domain = letters.all(a for c in steps for a in (*c.source.axes, *c.source.over))
+    inserted: Expr | None = None
+    contracted: Expr | None = None
+    for c in steps:
+        part = _inserted(c, domain, final)
+        inserted = part if inserted is None else node("add", (inserted, part))
+        short = None if c.gather is None else _at(c.gather, recorded, final, domain)
+        short = part if short is None else short
+        contracted = short if contracted is None else add(contracted, short)
+    chain, readers = _chain(context, tensor, final)
+    assert inserted is not None and contracted is not None
+    scattered = any(c.gather is None for c in steps)
+    simplified = contracted if scattered or collected.simplified is None else _at(collected.simplified, recorded, final, domain)
+    return Adjoint(
+        tensor,
+        show.axes(final),
+        unshadowed(chain),
+        unshadowed(show.tree(inserted)),
+        unshadowed(show.tree(contracted)),
+        unshadowed(show.tree(simplified)),
+        readers,
+    )
+
+
+def _inserted(c: Contribution, names: dict[Axis, Axis], final: Sequence[Axis]) -> Expr:
+    domain = tuple(names[a] for a in (*c.source.axes, *c.source.over))
+    at = tuple(renamed(i, names) for i in c.access.args)
+    value = renamed(apart(c.scatter.body, names.values()), names)
+    body = with_deltas(value, at, final)
+    return summed_over(body, [a for a in domain if not is_batch(a) or a not in final])
+
+
+def _at(e: Expr, recorded: Sequence[Axis], final: Sequence[Axis], names: dict[Axis, Axis]) -> Expr:
+    """A recorded expression over the tensor's own axes, its sums over the same letters as the steps before."""
+    mapping = dict(zip(recorded, final, strict=True))
+    letters = Letters(a.name for a in (*final, *axes_of(e)))
+    for b in bound_axes(e):
+        if b in mapping or is_batch(b):
+            continue
+        origin = next((a for a in names if a.extent == b.extent and a.name == b.name.rstrip("0123456789")), None)
+        wanted = names[origin] if origin is not None else None
+        mapping[b] = wanted if wanted is not None and wanted.name not in letters.taken else letters.fresh(b)
+        letters.taken.add(mapping[b].name)
+    return renamed(e, mapping)
+
+
+def _chain(context: Context, tensor: str, final: tuple[Axis, ...]) -> tuple[Expr, tuple[str, ...]]:
+    """Sum over readers: adjoint of the reader times its partial derivative by this tensor."""
+    readers = [y for y in context.stable if y not in context.view.definitions and _depends(context, y, tensor)]
+    show = context.view
+    own = show.axes(final)
+    letters = Letters(a.name for a in final)
+    total: Expr | None = None
+    for y in readers:
+        original = tensor_axes(context, y)
+        names = letters.all(a for a in original if not is_batch(a))
+        axes = show.axes(tuple(names.get(a, a) for a in original))
+        seed = _adjoint_of_reader(context, y, axes)
+        if is_number(seed, 0):
+            continue
+        partial = node("partial", (*places(axes), *places(own)), (y, tensor, len(axes)))
+        term = summed_over(mul(seed, partial), [a for a in axes if a not in own or not is_batch(a)])
+        total = term if total is None else node("add", (total, term))
+        letters = Letters(a.name for a in final)
+    return (ZERO if total is None else total), tuple(readers)
+
+
+def _adjoint_of_reader(context: Context, tensor: str, axes: tuple[Axis, ...]) -> Expr:
+    """The adjoint of a reader: its symbol, or its value where that is a number."""
+    found = context.collected.get(tensor)
+    if found is None or found.simplified is None:
+        return load(adjoint_name(tensor), places(axes)) if context.has_adjoint(tensor) else const(1)
+    shown = context.view.tree(found.simplified)
+    if shown.op == "const" and not context.has_adjoint(tensor):
+        return shown
+    return load(adjoint_name(tensor), places(axes))
+
+
+def _depends(context: Context, target: str, tensor: str) -> bool:
+    return any(p.tensor == tensor for p in paths(context, target))
+
+
+def inlined(context: Context, e: Expr, keep: str) -> Expr:
+    """The adjoints of intermediates that have no name of their own put in, as long as that stays short."""
+    result = e
+    for x in [x for x in _adjoint_loads(e) if x.value[0] != adjoint_name(keep)]:
+        tensor = x.value[0].removesuffix(".bar")
+        known = None if tensor in context.names.errors else adjoint(context, tensor)
+        if known is None or known.simplified is None or known.simplified.op == "where":
+            continue
+        value = apart(known.simplified, [*axes_of(e), *bound_axes(e)])
+        value = substitute(value, {axis(a): i for a, i in zip(known.axes, x.args, strict=True)})
+        result = substitute(result, {x: value})
+    return unshadowed(result)
+
+
+def _adjoint_loads(e: Expr) -> list[Expr]:
+    return [x for x in loads(e) if x.value[0].endswith(".bar")]
+
+
