@@ -222,7 +222,10 @@ def _access(scope: Scope, e: Any) -> Any:
 def _at_start(scope: Scope, place: int, value: Any, e: Any, places: list[Any], otherwise: Any) -> Any:
     """The value of ``h[n, -1, j] = ...`` where the access reads there."""
     np_ = scope.jax.numpy
-    dimension = next(k for k, s in enumerate(e.subscripts) if isinstance(s, sympy.Add) and not isinstance(s, language.Index))
+    shifted = [k for k, s in enumerate(e.subscripts) if isinstance(s, sympy.Add)]
+    if not shifted:
+        return otherwise
+    dimension = shifted[0]
     others = tuple(p for k, p in enumerate(places) if k != dimension)
     return np_.where(places[dimension] == place, value[others] if others else value, otherwise)
 

@@ -79,7 +79,8 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
     right_table = right_step is None or (tables and plan.in_place)
     right_from = "panel"
     if plan.in_place:
-        right_from = f"packed ? panel : right + column{'' if tables else f' + first * {right_step}'}"
+        start = "" if plan.packing == "table" else " + column"
+        right_from = f"packed ? panel : right{start}{'' if tables else f' + first * {right_step}'}"
     data = {
         "root": root.lines,
         "outer": [*outer_lines, *unit.lines],

@@ -28,6 +28,8 @@ PACKED_ROWS: Final = 24
 """Rows from which a panel of contiguous columns is worth the copy."""
 PACKED_DEPTH: Final = 64
 """Depths from which a panel of contiguous columns is worth the copy."""
+VECTOR_ROWS: Final = 128
+"""Rows up to which vectors of columns that lie apart are read in place."""
 LARGE_ROWS: Final = 480
 """Rows of the left operand that stay in the second-level cache with a block of their depth."""
 LARGE_MATRIX: Final = 1 << 19
@@ -155,9 +157,14 @@ def _with_tiles(plan: Plan) -> Plan:
         packing = "rows"
     elif depth == 1 and columns is not None:
         packing = "transposed"
-    in_place = packing == "rows"
+    # Vectors of columns that lie apart are read in place where the panel would serve few rows only.
+    size, batch = count(plan.rows)
+    few_rows = not batch and size <= VECTOR_ROWS
+    last = plan.right_columns[-1] if plan.right_columns else None
+    apart = packing == "table" and few_rows and last is not None and last.strides == (1,) and last.size >= 8
+    in_place = packing == "rows" or apart
     left_steps = None not in (single_stride(plan.left_rows), single_stride(plan.left_depth))
-    tables = not left_steps or (in_place and depth is None)
+    tables = not left_steps or apart or (in_place and depth is None)
     dot = packing == "transposed" and left_steps and single_stride(plan.left_depth) == 1
     size, batch = count(plan.depth)
     depth_block = DEPTH_BLOCK - 16 if batch else _balanced(size, DEPTH_BLOCK)
