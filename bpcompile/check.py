@@ -1,8 +1,9 @@
 """Generated gradients against numeric ones: the check that a user runs, on the generated code itself.
 
-The gradient that generated code gives in float64 is compared, element by element, with differences of the loss that the same
-code gives (see `check_numeric`). The losses of the backends are compared as well, so that a forward pass that is wrong
-in one of them shows. An element agrees if ``|a - n| <= tolerance * max(|a| + |n|, floor)``; both numbers are part of the report.
+The gradient that generated code gives in float64 is compared, element by element, with differences of the loss that the
+same code gives (see `check_numeric`). The losses of the backends are compared as well, so that a forward pass that is
+wrong in one of them shows. An element agrees if ``|a - n| <= tolerance * max(|a| + |n|, floor)``; both numbers are part of
+the report.
 """
 
 from __future__ import annotations
@@ -160,7 +161,8 @@ class CheckReport:
             for row in self.rows
         ]  # fmt: skip
         widths = [max(len(line[k]) for line in (head, *body)) for k in range(len(head))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in (head, *body)]
+        padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in (head, *body)]
+        lines = ["  ".join(cells).rstrip() for cells in padded]
         return "\n".join([*lines, "", *self._summary()])
 
     def _summary(self) -> Iterator[str]:
@@ -173,7 +175,8 @@ class CheckReport:
             yield f"the backends disagree about the loss: {dict(self.losses)}"
         for row in self.rows:
             if row.verdict == "wrong":
-                yield f"{row.name}{list(row.position)} ({row.backend}): generated {row.analytic:.10g}, numeric {row.numeric:.10g}"
+                place = f"{row.name}{list(row.position)} ({row.backend})"
+                yield f"{place}: generated {row.analytic:.10g}, numeric {row.numeric:.10g}"
             if row.verdict == "zero":
                 yield f"{row.name} ({row.backend}): both sides are zero everywhere, which proves nothing"
 
@@ -293,7 +296,7 @@ class _Tensor:
 class _Point:
     """Parameters, arrays and state in float64, and the loss as a function of any of their elements."""
 
-    def __init__(self, model: Model, params: Parameters, arrays: dict[str, Array], state: State, key: int) -> None:
+    def __init__(self, model: Model, params: Parameters, arrays: dict[str, Any], state: State, key: int) -> None:
         self.params, self.arrays, self.state, self.key = params, arrays, state, key
         self._first_state = state.flat.copy()
         self._step = model.bind(params, state=state, **arrays)
@@ -371,7 +374,7 @@ def _row(
     worst = (-1.0, None, 0.0, 0.0)
     magnitude, kinks, wrong = 0.0, 0, False
     for position, e in estimates:
-        analytic = float(flat @ tensor.direction if position is None else flat[position])  # type: ignore[operator]
+        analytic = float(flat @ tensor.direction if position is None else flat[position])
         numeric = e.value
         if e.kink:
             kinks += 1
@@ -425,7 +428,7 @@ def _random_parameters(model: Model, seed: int, rng: np.random.Generator) -> Par
     return params
 
 
-def _arrays(model: Model, data: Mapping[str, Any], examples: int, rng: np.random.Generator) -> dict[str, Array]:
+def _arrays(model: Model, data: Mapping[str, Any], examples: int, rng: np.random.Generator) -> dict[str, Any]:
     specs = {s.name: s for s in model.signature.arrays}
     unknown = [name for name in data if name not in specs]
     if unknown:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,17 +27,17 @@ app = typer.Typer(
 Spec = Annotated[Path, typer.Argument(help="The spec file (TOML): network, data, training.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
 BackendOption = Annotated[
-    Optional[str], typer.Option("--backend", help="[bold]c[/] or [bold]numpy[/]; wins over the spec.", show_default=False)
+    str | None, typer.Option("--backend", help="[bold]c[/] or [bold]numpy[/]; wins over the spec.", show_default=False)
 ]
 DtypeOption = Annotated[
-    Optional[str],
+    str | None,
     typer.Option("--dtype", help="[bold]float32[/] or [bold]float64[/]; wins over the spec.", show_default=False),
 ]
 ThreadsOption = Annotated[
-    Optional[int], typer.Option("--threads", min=1, help="Threads for one call; results do not depend on it.", show_default=False)
+    int | None, typer.Option("--threads", min=1, help="Threads; results do not depend on it.", show_default=False)
 ]
 EpochsOption = Annotated[
-    Optional[int], typer.Option("--epochs", min=1, help="Epochs, instead of those of the spec.", show_default=False)
+    int | None, typer.Option("--epochs", min=1, help="Epochs, instead of those of the spec.", show_default=False)
 ]
 
 
@@ -55,7 +55,7 @@ def _finish(result: dict[str, Any], as_json: bool, ok: bool = True) -> None:
 @app.command()
 def run(
     spec: Spec,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Where the derivation and the parameters are written.")] = Path("build"),
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where derivation and parameters are written.")] = Path("build"),
     epochs: EpochsOption = None,
     backend: BackendOption = None,
     dtype: DtypeOption = None,
@@ -114,9 +114,10 @@ def check(
 def train(
     spec: Spec,
     out: Annotated[
-        Optional[Path], typer.Option("-o", "--out", help="The safetensors file for the parameters.", show_default="<spec>.safetensors")
+        Path | None,
+        typer.Option("-o", "--out", help="The safetensors file to write.", show_default="<spec>.safetensors"),
     ] = None,
-    resume: Annotated[Optional[Path], typer.Option(help="Start from this safetensors file.", show_default=False)] = None,
+    resume: Annotated[Path | None, typer.Option(help="Start from this safetensors file.", show_default=False)] = None,
     epochs: EpochsOption = None,
     backend: BackendOption = None,
     dtype: DtypeOption = None,
@@ -135,7 +136,7 @@ def train(
 def derive(
     spec: Spec,
     out: Annotated[
-        Optional[Path],
+        Path | None,
         typer.Option("-o", "--out", help="A .tex, .md, .html or .pdf file; Markdown on stdout without it.", show_default=False),
     ] = None,
     as_json: Json = False,
@@ -151,7 +152,8 @@ def show(
     spec: Spec,
     equations: Annotated[bool, typer.Option("--equations", help="Show each layer's equations.")] = False,
     source: Annotated[
-        Optional[str], typer.Option(help="Print the generated text of a backend ([bold]c[/] or [bold]numpy[/]) instead.", show_default=False)
+        str | None,
+        typer.Option(help="Print the generated text instead: [bold]c[/] or [bold]numpy[/].", show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> None:

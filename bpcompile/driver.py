@@ -64,7 +64,7 @@ class _Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def compile(
+def compile(  # noqa: A001
     net: Network,
     backend: str = "c",
     dtype: str = "float32",
@@ -231,7 +231,8 @@ def _check_options(net: object, backend: str, dtype: str, threads: int) -> None:
     if not isinstance(net, Network):
         raise BPCompileError(f"compile takes a Network, not {type(net).__name__}.", hint="Write bp.Network(output, loss=...).")
     if backend not in BACKENDS:
-        raise BPCompileError(f"There is no backend {backend!r}; there are 'c' and 'numpy'.", hint=nearest(str(backend), BACKENDS))
+        guess = nearest(str(backend), BACKENDS)
+        raise BPCompileError(f"There is no backend {backend!r}; there are 'c' and 'numpy'.", hint=guess)
     if dtype not in DTYPES:
         raise BPCompileError(f"The element type must be 'float32' or 'float64', not {dtype!r}.")
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:

@@ -395,9 +395,9 @@ class Model:
 
     def _parameters(self, given: object) -> Parameters:
         """`given` itself where it is ready, else a converted copy."""
-        if type(given) is Parameters and given.flat.dtype == self.signature.real:
-            if given.layout is self.signature.parameters or given.layout == self.signature.parameters:
-                return given
+        layout, real = self.signature.parameters, self.signature.real
+        if type(given) is Parameters and given.flat.dtype == real and (given.layout is layout or given.layout == layout):
+            return given
         if not isinstance(given, Mapping):
             raise ArrayError(
                 f"Parameters are a mapping of names to arrays, not {type(given).__name__}.", hint="Use model.init()."

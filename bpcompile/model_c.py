@@ -94,8 +94,8 @@ class CBackend:
             free = getattr(lib, f"{prefix}_pool_free")
             self._pool = ffi.gc(getattr(lib, f"{prefix}_pool_new")(threads), free)
             self.parallel = getattr(lib, f"{prefix}_pool_parallel")(self._pool)
-        self._run_predict = getattr(lib, f"{prefix}_predict", None)
-        self._run = getattr(lib, f"{prefix}_value_and_grad", None)
+        self._run_predict: Any = getattr(lib, f"{prefix}_predict", None)
+        self._run: Any = getattr(lib, f"{prefix}_value_and_grad", None)
         order = slots or {}
         arrays = order.get("inputs", tuple(a.name for a in signature.arrays))
         self._slot = {name: k for k, name in enumerate(arrays)}

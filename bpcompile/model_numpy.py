@@ -42,7 +42,7 @@ class NumpyBackend:
         return long_way
 
     def predict(
-        self, params: Parameters, arrays: Sequence[Array | None], n: int, state: State, key: int, step: int
+        self, params: Parameters, arrays: Sequence[Array | None], n: int, state: State, key: int, step: int  # noqa: ARG002
     ) -> list[Array]:
         """Compute the outputs."""
         found = self._functions["predict"](params, self._data(arrays), state, key, step)
@@ -52,7 +52,7 @@ class NumpyBackend:
         ]
 
     def value_and_grad(
-        self, params: Parameters, arrays: Sequence[Array | None], n: int, state: State, key: int, step: int, training: bool
+        self, params: Parameters, arrays: Sequence[Array | None], n: int, state: State, key: int, step: int, training: bool  # noqa: ARG002
     ) -> tuple[float, Gradients]:
         """Compute the loss and its gradients; the state moves on."""
         data = self._data(arrays)

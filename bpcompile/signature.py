@@ -76,7 +76,7 @@ class Signature:
 def signature_of(network: Network, predict: Program, training: Program | None, dtype: str) -> Signature:
     """Read the face of a network's programs from their tensors, in the order of generated code."""
     tensors = list((training or predict).tensors.values())
-    outputs = {t.of or t.name: t for t in predict.tensors.values() if t.role == "output"}
+    outputs = {t.of or t.name: t for t in (predict.tensors[name] for name in predict.outputs)}
     arrays = tuple(_array_spec(t, network.tensors[t.name]) for t in tensors if t.role in ("input", "target"))
     names = {a.name for a in arrays}
     return Signature(

@@ -96,6 +96,7 @@ ROWS: Final[dict[str, Row]] = {
     "mod": lambda g, y, a: (g, neg(mul(g, _f("floor", div(a[0], a[1]))))),  # a % b = a - b*floor(a/b)
     "floordiv": lambda g, y, a: (None, None),
     "stop": lambda g, y, a: (None,),
+    "unspecified": lambda g, y, a: (mul(g, node("unspecified", a, (y.value[0], y.value[1] + 1))),),  # f' of any f
     # exponentials and logarithms
     "exp": _unary(lambda x, y: y),
     "expm1": _unary(lambda x, y: _f("exp", x)),

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-def run(spec: Path, console: Console, *, out: Path, epochs: int | None, check: bool, derive: bool, **changes: Any) -> dict[str, Any]:
+def run(
+    spec: Path, console: Console, *, out: Path, epochs: int | None, check: bool, derive: bool, **changes: Any
+) -> dict[str, Any]:
     """Do everything that the spec asks for; give the result as plain data."""
     begun = time.perf_counter()
     session = open_spec(spec)
@@ -112,8 +114,8 @@ def show_compiled(console: Console, session: Session, model: Model) -> None:
     if cost.backward_ops:
         total = cost.forward_ops + cost.backward_ops
         console.print(
-            f"  {count_text(cost.forward_ops)} operations forward, {count_text(cost.backward_ops)} backward for an example; "
-            f"{count_text(cost.separate_ops)} if each gradient were derived alone ({cost.separate_ops / total:.1f} times as many)"
+            f"  {count_text(cost.forward_ops)} operations forward and {count_text(cost.backward_ops)} backward for an example;"
+            f" {cost.separate_ops / total:.1f} times as many if each gradient were derived alone"
         )
     for text in session.warnings:
         console.print(f"[yellow]warning:[/] {text}", highlight=False)
@@ -209,7 +211,8 @@ def write_text(path: Path, text: str) -> Path:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise BPCompileError(f"'{path}' cannot be written: {error.strerror or error}.", hint="Choose a place with -o.") from error
+        reason = error.strerror or error
+        raise BPCompileError(f"'{path}' cannot be written: {reason}.", hint="Choose a place with -o.") from error
     return path
 
 
@@ -287,7 +290,7 @@ def bench_spec(spec: Path, console: Console, *, batch: int, seconds: float, **ch
         model = compiled(session, **{**changes, "backend": backend})
         params, state = model.init(0), model.init_state()
         rng = np.random.default_rng(0)
-        arrays = {
+        arrays: dict[str, Any] = {
             name: a.astype(model.signature.real) if a.dtype.kind == "f" else a
             for name, a in _arrays(model, {}, batch, rng).items()
         }

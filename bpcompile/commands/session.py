@@ -68,7 +68,7 @@ def compiled(session: Session, **changes: Any) -> Model:
     from bpcompile.driver import compile as compile_network
 
     section = session.spec.compile
-    options = {"backend": section.backend, "dtype": section.dtype, "threads": section.threads}
+    options: dict[str, Any] = {"backend": section.backend, "dtype": section.dtype, "threads": section.threads}
     options |= {name: value for name, value in changes.items() if value is not None}
     optimizer = optimizer_of(session.spec) if session.spec.network.losses else None
     with session.step("compile"):
@@ -93,7 +93,7 @@ def checked(session: Session, data: Mapping[str, Array] | None, *, model: Model 
     from bpcompile.check import check_gradients
 
     with session.step("check"):
-        few = {name: np.asarray(array[:16]) for name, array in (data or {}).items()}
+        few: dict[str, Any] = {name: np.asarray(array[:16]) for name, array in (data or {}).items()}
         return check_gradients(session.spec.network, model=model, **options, **few)
 
 

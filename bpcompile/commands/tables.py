@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def network_rows(network: Network) -> list[dict[str, Any]]:
     """Plain data of a network: a row an input, a target and a call."""
     leaves = [(v, "input") for v in network.inputs.values()] + [(v, "target") for v in network.targets.values()]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": v.name, "kind": role, "output": list(v.shape), "classes": v.classes, "parameters": 0} for v, role in leaves
     ]
     counted: set[str] = set()

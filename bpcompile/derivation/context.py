@@ -17,6 +17,7 @@ from bpcompile.program.nodes import axes_of, walk_nodes
 from bpcompile.program.statements import Program, Statement, Tensor, TimeLoop
 
 if TYPE_CHECKING:
+    from bpcompile.derivation.steps import Path
     from bpcompile.calculus.gradient import Calculus
     from bpcompile.language.network import Network
 
@@ -69,6 +70,7 @@ class Context:
     rewritings: list[Rewriting] = field(default_factory=list)
     time: dict[str, None] = field(default_factory=dict)
     introduced: dict[str, None] = field(default_factory=dict)
+    _paths: dict[str, list[Path]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for step in self.record.steps:
@@ -87,6 +89,14 @@ class Context:
     def tensor(self, name: str) -> Tensor:
         """What is known of a tensor."""
         return self.view.tensors[name]
+
+    def paths(self, target: str) -> list[Path]:
+        """How an equation depends on other tensors; computed once."""
+        from bpcompile.derivation.steps import paths
+
+        if target not in self._paths:
+            self._paths[target] = paths(self, target)
+        return self._paths[target]
 
     def layout(self, fixed: Sequence[object] = ()) -> Layout:
         """How tensors become matrices here."""

@@ -330,9 +330,7 @@ def _selection(e: Expr, names: Names) -> Laid:
         if _is_one(a):
             return mark, ATOM
         body, strength = _formula(a, names)
-        if strength == BIG:
-            return row(mark, body), BIG
-        return row(body if strength >= PRODUCT else Group(body), mark), PRODUCT
+        return row(mark, body if strength >= BIG else Group(body)), min(PRODUCT, strength) if strength >= BIG else PRODUCT
     rows: list[tuple[Notation, Notation]] = []
     rest = e
     while rest.op == "where":

@@ -239,12 +239,12 @@ class _Recognizer:
     def indicator(self, condition: Expr, r: Axis, c: Axis | None) -> Expr | None:
         if condition.op == "eq" and c is None:
             for index, place in (condition.args, condition.args[::-1]):
-                if index.op == "axis" and index.value is r and not self.free(place):
+                if index.op == "axis" and index.value == r and not self.free(place):
                     return node("onehot", (place,), r)
         if condition.op == "not" and condition.args[0].op in ("lt", "le"):
             a, b = condition.args[0].args
             condition = node("le" if condition.args[0].op == "lt" else "lt", (b, a))
-        if condition.op not in _COMPARISONS or condition.args[0].kind == "int":
+        if condition.op not in _COMPARISONS or all(a.kind == "int" for a in condition.args):
             return None
         sides = []
         for side in condition.args:

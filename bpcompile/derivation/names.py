@@ -104,7 +104,7 @@ class Names:
     ) -> Notation:
         sup: Notation | None = self.layer(layer) if layer else None
         if raised:
-            sup, subscripts = separated(subscripts[:raised]), subscripts[raised:]
+            sup, subscripts = Group(separated(subscripts[:raised]), *self.brackets), subscripts[raised:]
         sub = subscript(subscripts) if subscripts else None
         letter = letters(base, style)
         return letter if sub is None and sup is None else Script(letter, sub, sup)
@@ -123,10 +123,9 @@ class Names:
             return Printed(f"{owner.base}{'⁺' if base == 'next' else '⁰'}", owner.layer)
         owner = self.of(stem) if stem in self.tensors else Printed("", stem.partition(".")[0] if stem else "")
         taken = set(self.tensors.values())
-        layer = owner.layer
-        k = 1
-        name = base
-        while Printed(name, layer) in taken or (not layer and any(p.base == name for p in taken)):
+        layer = owner.layer if any(p.base == base for p in taken) else ""
+        k, name = 1, base
+        while Printed(name, layer) in taken:
             k += 1
             name = f"{base}{k}"
         return Printed(name, layer)

@@ -74,7 +74,7 @@ def _atom(n: Notation) -> str:
 
 
 def _script(base: Notation, sub: Notation | None, sup: Notation | None) -> str:
-    text = _atom(base)
+    text = plain(base.body) if isinstance(base, Group) and isinstance(base.body, Script) else _atom(base)
     if sup is not None:
         raised = plain(sup)
         if isinstance(sup, Group):

@@ -16,8 +16,9 @@ from bpcompile.calculus.record import Contribution
 from bpcompile.calculus.simplify import simplify
 from bpcompile.derivation.axes import Letters, apart, bound_axes, places, renamed, unshadowed
 from bpcompile.derivation.context import Context
-from bpcompile.derivation.view import is_batch
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis, const, load, loads, node, reduce, substitute
+from bpcompile.derivation.view import is_batch, tidied
+from bpcompile.program.affine import affine, simplify_integer
+from bpcompile.program.nodes import Axis, Expr, axes_of, axis, const, load, loads, node, rebuild, reduce, substitute
 from bpcompile.program.statements import Statement
 
 
@@ -45,6 +46,24 @@ class Local:
     with_deltas: Expr
     contracted: Expr
     with_values: Expr
+
+
+def shown(context: Context, e: Expr) -> Expr:
+    """A recorded tree as it is printed."""
+    return unshadowed(tidied(context.view.tree(e)))
+
+
+def solved_subscripts(context: Context, subscripts: Sequence[Expr], at: Sequence[Axis]) -> dict[Axis, Expr]:
+    """Where a reader stands on the axes that are not summed, time and layer number: ``a + c = p`` gives ``a = p - c``."""
+    found: dict[Axis, Expr] = {}
+    for s, p in zip(subscripts, at, strict=True):
+        form = affine(s)
+        if len(form.terms) != 1 or form.terms[0][0].op != "axis" or form.terms[0][1] != 1:
+            continue
+        a = form.terms[0][0].value
+        if a.name in context.time and a not in found:
+            found[a] = simplify_integer(node("sub", (axis(p), const(form.constant))))
+    return found
 
 
 def tensor_axes(context: Context, tensor: str) -> tuple[Axis, ...]:
@@ -126,7 +145,7 @@ def local_derivatives(context: Context, target: str) -> list[Local]:
     """The derivatives of one equation by everything that it reads and that has a gradient."""
     axes = tensor_axes(context, target)
     found: dict[str, list[Path]] = {}
-    for p in paths(context, target):
+    for p in context.paths(target):
         found.setdefault(p.tensor, []).append(p)
     return [_local(context, target, axes, tensor, ways) for tensor, ways in found.items()]
 
@@ -153,9 +172,9 @@ def _local(context: Context, target: str, axes: tuple[Axis, ...], tensor: str, w
         show.axes(axes),
         tensor,
         show.axes(lower),
-        unshadowed(show.tree(deltas)),
-        unshadowed(show.tree(contracted)),
-        unshadowed(show.tree(values)),
+        shown(context, deltas),
+        shown(context, contracted),
+        shown(context, values),
     )
 
 
@@ -209,7 +228,7 @@ def adjoint(context: Context, tensor: str) -> Adjoint | None:
     inserted: Expr | None = None
     contracted: Expr | None = None
     for c in steps:
-        part = _inserted(c, domain, final)
+        part = _inserted(context, c, domain, final)
         inserted = part if inserted is None else node("add", (inserted, part))
         short = None if c.gather is None else _at(c.gather, recorded, final, domain)
         short = part if short is None else short
@@ -222,19 +241,26 @@ def adjoint(context: Context, tensor: str) -> Adjoint | None:
         tensor,
         show.axes(final),
         unshadowed(chain),
-        unshadowed(show.tree(inserted)),
-        unshadowed(show.tree(contracted)),
-        unshadowed(show.tree(simplified)),
+        shown(context, inserted),
+        shown(context, contracted),
+        shown(context, simplified),
         readers,
     )
 
 
-def _inserted(c: Contribution, names: dict[Axis, Axis], final: Sequence[Axis]) -> Expr:
-    domain = tuple(names[a] for a in (*c.source.axes, *c.source.over))
-    at = tuple(renamed(i, names) for i in c.access.args)
+def _inserted(context: Context, c: Contribution, names: dict[Axis, Axis], final: Sequence[Axis]) -> Expr:
+    domain = (*c.source.axes, *c.source.over)
+    solved = solved_subscripts(context, c.access.args, final)
+    swap = {axis(names[a]): value for a, value in solved.items()}
+    at = tuple(simplify_integer(substitute(renamed(i, names), swap)) for i in c.access.args)
     value = renamed(apart(c.scatter.body, names.values()), names)
-    body = with_deltas(value, at, final)
-    return summed_over(body, [a for a in domain if not is_batch(a) or a not in final])
+    body = with_deltas(integers_simplified(substitute(value, swap)), at, final)
+    return summed_over(body, [names[a] for a in domain if a not in solved and (not is_batch(a) or a not in final)])
+
+
+def integers_simplified(e: Expr) -> Expr:
+    """Subscripts such as ``t + 1 - 1`` written short."""
+    return rebuild(e, lambda x: simplify_integer(x) if x.kind == "int" else None)
 
 
 def _at(e: Expr, recorded: Sequence[Axis], final: Sequence[Axis], names: dict[Axis, Axis]) -> Expr:
@@ -253,38 +279,45 @@ def _at(e: Expr, recorded: Sequence[Axis], final: Sequence[Axis], names: dict[Ax
 
 def _chain(context: Context, tensor: str, final: tuple[Axis, ...]) -> tuple[Expr, tuple[str, ...]]:
     """Sum over readers: adjoint of the reader times its partial derivative by this tensor."""
-    readers = [y for y in context.stable if y not in context.view.definitions and _depends(context, y, tensor)]
     show = context.view
     own = show.axes(final)
-    letters = Letters(a.name for a in final)
     total: Expr | None = None
-    for y in readers:
-        original = tensor_axes(context, y)
-        names = letters.all(a for a in original if not is_batch(a))
-        axes = show.axes(tuple(names.get(a, a) for a in original))
-        seed = _adjoint_of_reader(context, y, axes)
-        if is_number(seed, 0):
-            continue
-        partial = node("partial", (*places(axes), *places(own)), (y, tensor, len(axes)))
-        term = summed_over(mul(seed, partial), [a for a in axes if a not in own or not is_batch(a)])
-        total = term if total is None else node("add", (total, term))
-        letters = Letters(a.name for a in final)
+    readers: list[str] = []
+    for y in context.stable:
+        ways = [] if y in show.definitions else [p for p in context.paths(y) if p.tensor == tensor]
+        places_of_reader: dict[tuple[tuple[Axis, Expr], ...], None] = {}
+        for p in ways:
+            places_of_reader.setdefault(tuple(solved_subscripts(context, p.subscripts, final).items()))
+        for solved in places_of_reader:
+            term = _chain_term(context, y, tensor, own, dict(solved))
+            if is_number(term, 0):
+                continue
+            readers.append(y)
+            total = term if total is None else node("add", (total, term))
     return (ZERO if total is None else total), tuple(readers)
 
 
-def _adjoint_of_reader(context: Context, tensor: str, axes: tuple[Axis, ...]) -> Expr:
+def _chain_term(context: Context, y: str, tensor: str, own: tuple[Axis, ...], solved: dict[Axis, Expr]) -> Expr:
+    original = context.view.axes(tensor_axes(context, y))
+    letters = Letters(a.name for a in own)
+    names = letters.all(a for a in original if a not in solved)
+    at = tuple(solved[a] if a in solved else axis(names[a]) for a in original)
+    seed = _adjoint_of_reader(context, y, at)
+    if is_number(seed, 0):
+        return ZERO
+    partial = node("partial", (*at, *places(own)), (y, tensor, len(at)))
+    return summed_over(mul(seed, partial), [names[a] for a in original if a not in solved and (a not in own or not is_batch(a))])
+
+
+def _adjoint_of_reader(context: Context, tensor: str, at: tuple[Expr, ...]) -> Expr:
     """The adjoint of a reader: its symbol, or its value where that is a number."""
     found = context.collected.get(tensor)
     if found is None or found.simplified is None:
-        return load(adjoint_name(tensor), places(axes)) if context.has_adjoint(tensor) else const(1)
+        return load(adjoint_name(tensor), at) if context.has_adjoint(tensor) else const(1)
     shown = context.view.tree(found.simplified)
     if shown.op == "const" and not context.has_adjoint(tensor):
         return shown
-    return load(adjoint_name(tensor), places(axes))
-
-
-def _depends(context: Context, target: str, tensor: str) -> bool:
-    return any(p.tensor == tensor for p in paths(context, target))
+    return load(adjoint_name(tensor), at)
 
 
 def inlined(context: Context, e: Expr, keep: str) -> Expr:

@@ -105,6 +105,31 @@ class View:
 _ARITHMETIC = {"add": add, "sub": sub, "neg": neg, "mul": mul, "div": div}
 
 
+def tidied(e: Expr) -> Expr:
+    """The same with minus signs outside of selections, deltas in the order of their letters, numbers multiplied."""
+    done: dict[Expr, Expr] = {}
+    for current in children_first(e):
+        args = tuple(done[a] for a in current.args)
+        done[current] = _tidy(node(current.op, args, current.value))
+    return done[e]
+
+
+def _tidy(e: Expr) -> Expr:
+    if e.op == "eq" and e.args[0].kind == "int" and str(e.args[1]) < str(e.args[0]) and e.args[1].op == "axis":
+        return node("eq", e.args[::-1])
+    if e.op == "where" and is_number(e.args[2], 0):
+        negated = neg(e.args[1])
+        if e.args[1].op == "neg" or (e.args[1].op == "const" and e.args[1].kind != "bool" and e.args[1].value < 0):
+            return node("neg", (node("where", (e.args[0], negated, e.args[2])),))
+    if e.op == "add" and e.args[1].op == "neg":
+        return node("sub", (e.args[0], e.args[1].args[0]))
+    if e.op == "sub" and e.args[1].op == "neg":
+        return node("add", (e.args[0], e.args[1].args[0]))
+    if e.op == "mul" and e.args[0].op == "const" and e.args[1].op == "mul" and e.args[1].args[0].op == "const":
+        return mul(const(e.args[0].value * e.args[1].args[0].value), e.args[1].args[1])
+    return e
+
+
 def with_places(e: Expr, old: Collection[Axis], new: Collection[Axis]) -> Expr:
     """The expression over other places, its bound axes kept apart from them."""
     return renamed(apart(e, new), dict(zip(old, new, strict=True)))

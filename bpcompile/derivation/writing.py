@@ -11,7 +11,7 @@ from bpcompile.derivation.formula import laid_out
 from bpcompile.derivation.matrix import Layout, matrix_form
 from bpcompile.derivation.names import Names
 from bpcompile.derivation.notation import Notation, Number, Operator, Row, Words
-from bpcompile.program.nodes import Axis, Expr
+from bpcompile.program.nodes import Axis, Expr, children_first
 
 
 def text(*parts: Inline) -> Text:
@@ -46,7 +46,7 @@ def matrix_equation(
     """``tensor = matrix form of tree``; None where there is none, or where it says nothing new."""
     layout = context.layout(fixed)
     free = [a for a in axes if a not in fixed]
-    if not free:
+    if not free and not any(e.op == "reduce" for e in children_first(tree)):
         return None
     found = matrix_form(tree, axes, layout)
     if found is None:

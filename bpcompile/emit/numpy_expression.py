@@ -189,7 +189,7 @@ class Writer:
         return Text(name)
 
     def _arguments(self, e: Expr, frame: Frame, guarded: bool) -> list[Text]:
-        if e.kind == "int" or all(a.kind == "int" for a in e.args) and e.op in ("lt", "le", "eq", "ne"):
+        if e.kind == "int" or (all(a.kind == "int" for a in e.args) and e.op in ("lt", "le", "eq", "ne")):
             return [self.value(a, frame, guarded) for a in e.args]
         return [self.as_real(a, frame, guarded) for a in e.args]
 
@@ -351,7 +351,7 @@ def _slice(subscript: Expr, extent: int | None) -> str | None:
 
 
 def _constant(value: float | int | bool) -> Text:
-    if isinstance(value, bool) or isinstance(value, int):
+    if isinstance(value, (bool, int)):
         return Text(repr(value), 10 if value >= 0 else 7)
     if value != value:
         return Text("np.nan")

@@ -19,6 +19,7 @@ op             value                       meaning
 ``reduce``     (kind, axes)                a reduction inside an expression (before normal form only)
 ``where``                                  ``args[1]`` if ``args[0]`` else ``args[2]``
 ``stop``                                   its argument, a constant to the calculus
+``unspecified``  (name, order)             a function that only has a name, differentiated so often: in derivations, not in code
 others                                     arithmetic, comparisons, logic, scalar functions: see ``ARITY``
 =============  ==========================  =====================================================================
 """

@@ -136,16 +136,16 @@ def fit(
 
 def evaluate(model: Model, params: Parameters, data: Mapping[str, Array], *, state: State | None = None) -> Score:
     """Score a model: the loss with ``training`` off, and the share of right labels where the network classifies."""
-    data = _ready(model, data)
+    ready = _ready(model, data)
     kept = None if state is None else state.copy()
-    loss, _ = model.value_and_grad(params, state=kept, training=False, **data)
+    loss, _ = model.value_and_grad(params, state=kept, training=False, **ready)
     target = _label_target(model)
     if target is None:
         return Score(float(loss))
-    inputs = {s.name: data[s.name] for s in model.signature.arrays if not s.target}
+    inputs = {s.name: ready[s.name] for s in model.signature.arrays if not s.target}
     outputs = model.predict(params, state=state, **inputs)
     first = outputs[0] if isinstance(outputs, tuple) else outputs
-    right = np.argmax(first, axis=-1) == data[target]
+    right = np.argmax(first, axis=-1) == ready[target]
     return Score(float(loss), float(np.mean(right)))
 
 
@@ -161,7 +161,7 @@ def _label_target(model: Model) -> str | None:
     return None
 
 
-def _ready(model: Model, data: Mapping[str, Array]) -> dict[str, Array]:
+def _ready(model: Model, data: Mapping[str, Array]) -> dict[str, Any]:
     """Convert once, so that each epoch finds arrays as C takes them."""
     arrays, _ = model._arrays(data, targets=True)
     return {s.name: a for s, a in zip(model.signature.arrays, arrays, strict=True) if a is not None}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
-from bpcompile.derivation.document import Block, Claim, Details, Equation, Line, Paragraph, Section, Text
+from bpcompile.derivation.document import Block, Claim, Equation, Line, Paragraph, Section, Text
 from bpcompile.derivation.matrix import Layout
-from bpcompile.derivation.notation import Notation
+from bpcompile.derivation.formula import axis_symbol, laid_out
+from bpcompile.derivation.notation import Notation, Operator, row
 from bpcompile.derivation.sections.network import fixed_axes
 from bpcompile.derivation.shapes import annotated
-from bpcompile.derivation.steps import Adjoint, adjoint, inlined
+from bpcompile.derivation.steps import Adjoint, adjoint, inlined, shown
 from bpcompile.derivation.view import whole
 from bpcompile.derivation.writing import distinct, line, matrix_of, matrix_symbol, symbol, text
 from bpcompile.program.nodes import Axis, Expr, children_first
@@ -50,8 +51,6 @@ def _left(context: Context, a: Adjoint) -> Notation:
 
 def symbol_subscripts(context: Context, axes: tuple[Axis, ...]) -> tuple[Notation, ...]:
     """Axes as they are printed."""
-    from bpcompile.derivation.formula import axis_symbol
-
     return tuple(axis_symbol(x) for x in axes)
 
 
@@ -69,7 +68,7 @@ def lines_of(context: Context, a: Adjoint) -> tuple[Line, ...]:
     names, student = context.names, context.options.student
     lines: list[Line] = []
     if a.tensor in names.errors:
-        definition = names.derivative(names.symbol("loss") if not context.single else _cost(context), symbol(context, a.tensor, a.axes))
+        definition = names.derivative(names.symbol(LOSS), symbol(context, a.tensor, a.axes))
         lines.append(Line(definition, None, ("definition of the error",)))
     if student:
         lines.append(line(names, a.chain, _paths(a)))
@@ -85,10 +84,6 @@ def lines_of(context: Context, a: Adjoint) -> tuple[Line, ...]:
         lines.append(line(names, final, "what is known put in"))
     lines += matrix_lines(context, a, final)
     return distinct(lines)
-
-
-def _cost(context: Context) -> Notation:
-    return context.names.symbol(LOSS)
 
 
 def _paths(a: Adjoint) -> str:
@@ -115,12 +110,8 @@ def matrix_lines(context: Context, a: Adjoint, tree: Expr) -> list[Line]:
     if any(x.op == "transpose" and x.args[0].op == "matrix" and "r" in x.args[0].value[2] and not
            context.tensor(x.args[0].value[0].removesuffix(".bar")).role == "temporary" for x in children_first(found)):  # fmt: skip
         reason = ["the sum runs over the first index: the transpose"]
-    shown = annotated(context, found, a.axes, fixed) if context.options.student else None
-    from bpcompile.derivation.formula import laid_out
-    from bpcompile.derivation.notation import Operator, row
-
-    body = shown if shown is not None else laid_out(found, context.names)
-    return [Line(row(left, Operator("=", "relation"), body), found, tuple(reason), True, "⇒")]
+    laid = annotated(context, found, a.axes, fixed) if context.options.student else laid_out(found, context.names)
+    return [Line(row(left, Operator("=", "relation"), laid), found, tuple(reason), True, "⇒")]
 
 
 def _definitions(context: Context, a: Adjoint) -> list[Block]:
@@ -135,12 +126,9 @@ def _definitions(context: Context, a: Adjoint) -> list[Block]:
             continue
         context.introduced[name] = None
         axes = context.view.axes(s.axes)
-        tree = context.view.tree(whole(s))
+        tree = shown(context, whole(s))
         blocks.append(Paragraph(text("With ", symbol(context, name), " for")))
         blocks.append(
             Equation(symbol(context, name, axes), (line(context.names, tree),), Claim("value", name), axes, f"forward.{name}")
         )
     return blocks
-
-
-__all__ = ["Details", "layers_section"]

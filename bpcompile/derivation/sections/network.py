@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from bpcompile.calculus.forward import LOSS
-from bpcompile.derivation.axes import unshadowed
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.document import Block, Box, Claim, Equation, Paragraph, Picture, Section, Table, Text
 from bpcompile.derivation.formula import laid_out
 from bpcompile.derivation.notation import Operator, Symbol, row
-from bpcompile.derivation.steps import tensor_axes
+from bpcompile.derivation.steps import shown, tensor_axes
 from bpcompile.derivation.view import whole
-from bpcompile.derivation.writing import dimensions, line, matrix_equation, symbol, text
+from bpcompile.derivation.writing import dimensions, distinct, line, matrix_equation, symbol, text
 from bpcompile.program.nodes import Axis
 
 
@@ -88,11 +87,17 @@ def forward_equations(context: Context, target: str) -> list[Block]:
     for name in [n for n in context.forward if n.startswith(f"{target}.start")]:
         found += forward_equations(context, name)
     axes = context.view.axes(tensor_axes(context, target))
-    tree = unshadowed(context.view.tree(whole(s)))
+    tree = shown(context, whole(s))
     fixed = fixed_axes(context, axes)
     claim = Claim("value", target)
-    beside = matrix_equation(context, target, tree, axes, claim, fixed)
-    index = (line(context.names, tree),)
+    lines = [line(context.names, tree)]
+    final = tree
+    if any(r.tensor == target for r in context.rewritings) and target in context.stable:
+        final = shown(context, whole(context.stable[target]))
+        names = dict.fromkeys(r.rule for r in context.rewritings if r.tensor == target and r.rule != "value of the forward pass")
+        lines.append(line(context.names, final, ", ".join(names)))
+    beside = matrix_equation(context, target, final, axes, claim, fixed)
+    index = distinct(lines)
     found.append(Equation(symbol(context, target, axes), index, claim, axes, f"forward.{target}", beside))
     return found
 
@@ -105,11 +110,11 @@ def fixed_axes(context: Context, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
 
 def _rules(context: Context) -> Table | None:
     rows: dict[tuple[object, ...], tuple[Text, ...]] = {}
-    shown = context.view
+    view = context.view
     for r in context.rewritings:
         if r.rule in ("value of the forward pass", "collect", "copy"):
             continue
-        before, after = (laid_out(shown.tree(e), context.names) for e in (r.before, r.after))
+        before, after = (laid_out(view.tree(e), context.names) for e in (r.before, r.after))
         formula = row(before, Operator("=", "relation"), after)
         if before == after:
             formula = row(before, Operator("⇒", "relation"), Symbol("the sum shifted by its maximum", "upright"))
