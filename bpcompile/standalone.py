@@ -169,7 +169,9 @@ class Runtime:
     def _is_target(self, name: str) -> bool:
         return any(i["name"] == name and i["target"] for i in self._inputs)
 
-    def _call(self, params: Any, data: Mapping[str, Any], state: Parameters | None, targets: bool) -> tuple[Any, int, list[Any]]:
+    def _call(
+        self, params: Any, data: Mapping[str, Any], state: Parameters | None, targets: bool
+    ) -> tuple[Any, int, list[Any]]:
         arrays, n = self._arrays(data, targets)
         return self._struct(params, arrays, n, state)
 
@@ -264,9 +266,9 @@ def _check_names(given: Collection[str], known: Collection[str], what: str, opti
 
 def _filled(rng: np.random.Generator, shape: tuple[int, ...], kind: str, *numbers: Any) -> Array:
     if kind == "uniform":
-        return rng.uniform(*numbers, shape)
+        return rng.uniform(numbers[0], numbers[1], shape)
     if kind == "normal":
-        return rng.normal(*numbers, shape)
+        return rng.normal(numbers[0], numbers[1], shape)
     if kind == "orthogonal":
         fan_out = shape[0] if shape else 1
         fan_in = math.prod(shape[1:])

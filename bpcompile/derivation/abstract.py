@@ -11,9 +11,9 @@ from bpcompile.calculus.differentiate import differentiate
 from bpcompile.calculus.forward import LOSS, Forward
 from bpcompile.calculus.normal import normalize
 from bpcompile.calculus.record import Record
-from bpcompile.derivation.context import Context, Options
+from bpcompile.derivation.context import Context, Options, own_definitions
 from bpcompile.derivation.names import Names, Printed
-from bpcompile.derivation.view import View, tidied, whole
+from bpcompile.derivation.view import View, tidied
 from bpcompile.program.guards import simplify_guards
 from bpcompile.program.nodes import Axis, Expr, axis, children_first, const, load, node, reduce, substitute
 from bpcompile.program.statements import Program, Statement, Tensor
@@ -58,7 +58,7 @@ def abstract_context(options: Options) -> Context:
     program = Program("layers", made.tensors, tuple(made.forward))
     stable = {s.target: s for s in normal}
     own = dict.fromkeys(("W", "b", "z", "a", LOSS))
-    definitions = {n: (s.axes, whole(s)) for n, s in stable.items() if n not in own and f"{n}.bar" not in made.tensors}
+    definitions = own_definitions(stable, own, program, record)
     view = View(dict(made.tensors), definitions, (), single=False)
     context = Context(None, program, record, names, view, options, {s.target: s for s in typed}, stable, own)
     context.time[LAYER.name] = None
@@ -91,6 +91,6 @@ def _without_zeros(e: Expr) -> Expr:
         return mul(*e.args) if any(is_number(a, 0) for a in e.args) else e
     if e.op == "add":
         return add(*e.args) if any(is_number(a, 0) for a in e.args) else e
-    if e.op == "where" and e.args[0].op == "const":
+    if e.op == "where":
         return select(*e.args)
     return e

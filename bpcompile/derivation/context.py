@@ -123,7 +123,7 @@ def prepared(calculus: Calculus, program: Program, options: Options, single: boo
     stable = {s.target: s for s in calculus.forward.statements}
     stable |= {s.target: s for s in program.statements() if s.target not in stable and s.origin.phase == "forward"}
     apart = examples_are_apart(forward, tensors) if single is None else single
-    view = View(tensors, _definitions(stable, own, program, tensors), _shifts(stable), apart)
+    view = View(tensors, own_definitions(stable, own, program, calculus.record), _shifts(stable), apart)
     names = network_names(network, options.brackets, options.numbered)
     context = Context(network, program, calculus.record, names, view, options, forward, stable, own)
     for step in program.steps:
@@ -152,18 +152,23 @@ def examples_are_apart(forward: dict[str, Statement], tensors: dict[str, Tensor]
     return True
 
 
-def _definitions(
-    stable: dict[str, Statement], own: dict[str, None], program: Program, tensors: dict[str, Tensor]
+def own_definitions(
+    stable: dict[str, Statement], own: dict[str, None], program: Program, record: Record
 ) -> dict[str, Definition]:
-    """The compiler's own tensors that are written out: those without an adjoint of their own."""
+    """The compiler's own tensors that are written out, and their adjoints: those that have none that is worth a name."""
+    collected = {step.tensor: step for step in record.steps if isinstance(step, Collected)}
     found: dict[str, Definition] = {}
     for name, s in stable.items():
-        t = tensors.get(name)
-        if name in own or t is None or t.kind == "int" or t.role == "next_state" or adjoint_name(name) in program.tensors:
-            continue
+        t = program.tensors.get(name)
+        kind = t.kind if t is not None else s.body.kind
         last = name.rpartition(".")[2]
-        if last.startswith(("softmax", "draw", "start")) or not s.plain or s.target.endswith(".next"):
+        if name in own or kind == "int" or not s.plain or last.startswith(("softmax", "draw", "start", "next")):
             continue
+        step = collected.get(name)
+        if adjoint_name(name) in program.tensors:
+            if step is None or step.simplified is None or step.simplified.op != "load":
+                continue
+            found[adjoint_name(name)] = (tuple(a.value for a in step.axes), step.simplified)
         found[name] = (s.axes, whole(s))
     return found
 

@@ -224,7 +224,7 @@ def adjoint(context: Context, tensor: str) -> Adjoint | None:
     recorded = tuple(a.value for a in collected.axes)
     final = tensor_axes(context, tensor)
     letters = Letters(a.name for a in final)
-    domain = letters.all(a for c in steps for a in (*c.source.axes, *c.source.over))
+    domain = _letters_of_domain(context, steps, final, letters)
     inserted: Expr | None = None
     contracted: Expr | None = None
     for c in steps:
@@ -246,6 +246,21 @@ def adjoint(context: Context, tensor: str) -> Adjoint | None:
         shown(context, simplified),
         readers,
     )
+
+
+def _letters_of_domain(
+    context: Context, steps: Sequence[Contribution], final: Sequence[Axis], letters: Letters
+) -> dict[Axis, Axis]:
+    """Letters for the axes that are summed; axes that are solved for get none of the good ones."""
+    names: dict[Axis, Axis] = {}
+    for c in steps:
+        solved = solved_subscripts(context, c.access.args, final)
+        for a in (*c.source.axes, *c.source.over):
+            if a not in names and a not in solved:
+                names |= letters.all([a])
+            elif a not in names:
+                names[a] = Axis(f"{a.name}''", a.extent)
+    return names
 
 
 def _inserted(context: Context, c: Contribution, names: dict[Axis, Axis], final: Sequence[Axis]) -> Expr:
@@ -285,16 +300,24 @@ def _chain(context: Context, tensor: str, final: tuple[Axis, ...]) -> tuple[Expr
     readers: list[str] = []
     for y in context.stable:
         ways = [] if y in show.definitions else [p for p in context.paths(y) if p.tensor == tensor]
-        places_of_reader: dict[tuple[tuple[Axis, Expr], ...], None] = {}
+        standing: dict[tuple[tuple[tuple[Axis, Expr], ...], tuple[tuple[Axis, Expr], ...]], None] = {}
         for p in ways:
-            places_of_reader.setdefault(tuple(solved_subscripts(context, p.subscripts, final).items()))
-        for solved in places_of_reader:
-            term = _chain_term(context, y, tensor, own, dict(solved))
+            solved = solved_subscripts(context, p.subscripts, final)
+            standing.setdefault((tuple(solved.items()), _read_once(context, p.subscripts, final)))
+        for at, once in standing:
+            term = _chain_term(context, y, tensor, own, dict(at))
+            for place, where in once:
+                term = select(node("eq", (axis(place), where)), term, ZERO)
             if is_number(term, 0):
                 continue
             readers.append(y)
             total = term if total is None else node("add", (total, term))
     return (ZERO if total is None else total), tuple(readers)
+
+
+def _read_once(context: Context, subscripts: Sequence[Expr], final: Sequence[Axis]) -> tuple[tuple[Axis, Expr], ...]:
+    """Times at which alone a reader reads: the last one, for a cost of the last state."""
+    return tuple((p, s) for s, p in zip(subscripts, final, strict=True) if p.name in context.time and not axes_of(s))
 
 
 def _chain_term(context: Context, y: str, tensor: str, own: tuple[Axis, ...], solved: dict[Axis, Expr]) -> Expr:

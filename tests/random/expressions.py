@@ -58,8 +58,8 @@ def leaf(s: Sight, scope: Scope) -> str:
         return f"0.25*{index}" if index != BATCH else "0.5"
     if kind == 17:
         return pick(s.choices, ("0.5", "1.25", "-0.75", "2"))
-    if kind == 16 and (inner := [i for i in s.extents if i != BATCH]):
-        return f"{pick(s.choices, inner)[:1]}size".replace(pick(s.choices, inner)[:1] + "size", f"size({pick(s.choices, inner)})")
+    if kind == 16:
+        return f"0.1*size({pick(s.choices, [i for i in s.extents if i != BATCH])})"
     return access(s, scope, pick(s.choices, real)) if real else "0.5"
 
 
@@ -88,10 +88,17 @@ def subscript(s: Sight, scope: Scope, extent: int, t: Known) -> str:
                 options += [f"({i} + 2*{j}) % {extent}"]
                 options += [f"2*{i} + {j} - 1", f"{i} - {j}"] if t.outside else []
     if t.time < 0:
-        options += [access(s, scope, k) for k in s.tensors
+        options += [_integer(s, inner, k) for k in s.tensors
                     if k.classes is not None and k.classes <= extent and (not k.batch or BATCH in scope)
                     and k.time < 0 and len(k.dims) <= 2 and all(any(s.extents[i] == e for i in inner) for e in k.dims)]  # fmt: skip
     return pick(s.choices, options) if options else str(s.choices.integer(0, extent - 1))
+
+
+def _integer(s: Sight, inner: list[str], t: Known) -> str:
+    """An access to an integer tensor by bare subscripts."""
+    places = [BATCH] if t.batch else []
+    places += [pick(s.choices, [i for i in inner if s.extents[i] == e]) for e in t.dims]
+    return f"{t.name}[{','.join(places)}]" if places else t.name
 
 
 def _within(s: Sight, i: str, extent: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.random.case import Case, LayerCase
 from tests.random.choices import Choices, chance, pick
@@ -203,18 +203,32 @@ def network(choices: Choices, draws: bool = False) -> Case:
         known["y"] = Known("y", dims, True, classes)
     layers: list[LayerCase] = []
     calls: list[tuple[int, tuple[str, ...], tuple[str, ...]]] = []
+
+    def call(number: int, arguments: tuple[str, ...], prefix: str, output: tuple[Known, ...]) -> None:
+        results = tuple(f"{prefix}{number}_{i}" for i in range(len(output)))
+        calls.append((number, arguments, results))
+        known.update({r: Known(r, t.dims, True) for r, t in zip(results, output, strict=True)})
+
     for k in range(choices.integer(0, 2)):
-        made, output = layer(choices, f"layer{k}", _renamed(known, k, choices), False, draws)
+        arguments = tuple(name for name in known if not chance(choices, 30)) or tuple(known)[:1]
+        made, output = layer(choices, f"layer{k}", _local(known, arguments), False, draws)
         layers.append(made)
-        arguments = tuple(known_name for known_name in _arguments)
-        calls.append((k, arguments, tuple(f"h{k}_{i}" for i in range(len(output)))))
-        for i, t in enumerate(output):
-            known[f"h{k}_{i}"] = Known(f"h{k}_{i}", t.dims, True)
+        call(k, arguments, "h", output)
         if chance(choices, 40):
-            calls.append((k, _again(known, arguments, choices), tuple(f"g{k}_{i}" for i in range(len(output)))))
-            for i, t in enumerate(output):
-                known[f"g{k}_{i}"] = Known(f"g{k}_{i}", t.dims, True)
-    made, output = layer(choices, "last", dict(known), True, draws)
+            call(k, tuple(_like(choices, known, name) for name in arguments), "g", output)
+    arguments = tuple(known)
+    made, output = layer(choices, "last", _local(known, arguments), True, draws)
     layers.append(made)
-    calls.append((len(layers) - 1, tuple(known), ("loss",)))
+    calls.append((len(layers) - 1, arguments, ("loss",)))
     return Case(inputs, tuple(layers), tuple(calls))
+
+
+def _local(known: dict[str, Known], arguments: tuple[str, ...]) -> dict[str, Known]:
+    """The arguments under the names that they have inside of the layer."""
+    return {f"u{k}": replace(known[a], name=f"u{k}") for k, a in enumerate(arguments)}
+
+
+def _like(choices: Choices, known: dict[str, Known], name: str) -> str:
+    """A value of the same shape and kind."""
+    same = [k for k, t in known.items() if (t.dims, t.classes) == (known[name].dims, known[name].classes)]
+    return pick(choices, same)

@@ -7,10 +7,17 @@ loads (the value is not used then: a ``where`` selects it off), and its store is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from bpcompile.emit.c.affine import Affine, affine, inside
 from bpcompile.emit.c.scope import Memory, Scope
 from bpcompile.program.nodes import Expr
+
+
+_SPECIAL_STORES: Final[dict[tuple[int | None, str], str]] = {
+    (2, "real"): "bp_store_second", (1, "sint"): "bp_store_integers",
+}  # fmt: skip
+_SPECIAL_STRIDES: Final = {2: "bp_load_second", -1: "bp_load_backwards"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +101,16 @@ def load_vector(scope: Scope, e: Expr) -> str | None:
     assert scope.lane is not None
     found = address(scope, e.value[0], e.args, clamp=True)
     if found.stride is None:
-        return _load_inside(scope, e, found)
+        return _load_inside(scope, e, found) if e.kind == "real" else None
     place = offset(found.memory.pointer, found.index)
+    if e.kind != "real":
+        if found.stride != 1 or found.memory.element != "sint":
+            return None
+        return f"{scope.writer.helper('bp_load_integers')}({place}, {scope.count or 'LANES'})"
     if found.stride == 1:
         return f"v_load_part({place}, {scope.count})" if scope.count else f"v_load({place})"
+    if found.stride in _SPECIAL_STRIDES:
+        return f"{scope.writer.helper(_SPECIAL_STRIDES[found.stride])}({place}, {scope.count or 'LANES'})"
     if scope.count:
         return f"v_load_stride_part({place}, {found.stride}, {scope.count})"
     return f"v_load_stride({place}, {found.stride})"
@@ -153,6 +166,10 @@ def store(scope: Scope, tensor: str, subscripts: tuple[Expr, ...], text: str, *,
         if accumulate:
             text = f"v_load{name}({place}{part}) + {text}"
         scope.lines.append(f"v_store{name}({place}, {text}{part});")
+    elif vector and not accumulate and not found.loose and (found.stride, found.memory.element) in _SPECIAL_STORES:
+        helper = scope.writer.helper(_SPECIAL_STORES[found.stride, found.memory.element])
+        place = offset(found.memory.pointer, found.index)
+        scope.lines.append(f"{helper}({place}, {text}, {scope.count or 'LANES'});")
     else:
         _store_lanes(scope, tensor, subscripts, text, accumulate, vector)
     scope.forget(tensor)

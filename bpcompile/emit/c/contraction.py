@@ -75,6 +75,7 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
     finish = finish_tile(plan, writer, unit)
     columns, columns_batch = count(plan.columns)
     tables = plan.tables
+    family = "steps" if not tables else "rows" if single_stride(plan.left_rows) is None else "tables"
     right_step = single_stride(plan.right_depth)
     right_table = right_step is None or (tables and plan.in_place)
     right_from = "panel"
@@ -108,6 +109,7 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "prefetch_target": plan.prefetch_target,
         "dot_rows": DOT_ROWS,
         "tables": tables,
+        "family": family,
         "blocks": plan.blocks,
         "left_row": offset_text(plan.left_rows, "index") or "0",
         "left_step": single_stride(plan.left_depth),
@@ -123,7 +125,7 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "column_step": single_stride(plan.right_columns),
         "table": _tables(plan, right_table),
     }
-    needed = ["tiles", "tables" if tables else "steps", "panels", *(["dots"] if plan.dot else [])]
+    needed = ["tiles", family, "panels", *(["dots"] if plan.dot else [])]
     helpers = [environment().get_template(f"c/contraction_{part}.j2").render() for part in needed]
     return data, helpers
 

@@ -166,12 +166,12 @@ def _real_text(scope: Scope, e: Expr) -> str:
 
 
 def _vector_text(scope: Scope, e: Expr) -> str:
-    if e.op == "load" and e.kind == "real":
+    if e.op == "load":
         text = load_vector(scope, e)
         return lane_by_lane(scope, e) if text is None else text
     if e.kind == "bool":
         return _mask_text(scope, e)
-    if e.op == "load" or (e.kind == "int" and not _exact(scope, e)):
+    if e.kind == "int" and not _exact(scope, e):
         return lane_by_lane(scope, e)
     if e.op == "axis":
         return f"v_splat((real){scope.axis(e.value)}) + v_iota()"
@@ -191,9 +191,28 @@ def _vector_text(scope: Scope, e: Expr) -> str:
 def _mask_text(scope: Scope, e: Expr) -> str:
     if e.op == "stop":
         return vector(scope, e.args[0])
-    if any(a.kind == "int" and scope.is_vector(a) and not _exact(scope, a) for a in e.args):
+    if not _comparable(scope, e):
         return f"v_ne({lane_by_lane(scope, e)}, v_zero())"
     return f"v_{e.op}({', '.join(vector(scope, a) for a in e.args)})"
+
+
+def _comparable(scope: Scope, e: Expr) -> bool:
+    """True if a comparison of integers comes out the same among reals.
+
+    Rounding keeps order: an integer too large for a real compares like itself with every integer that is small enough.
+    """
+    wide = [a for a in e.args if a.kind == "int" and scope.is_vector(a) and not _exact(scope, a)]
+    if not wide:
+        return True
+    others = [a for a in e.args if a is not wide[0]]
+    return wide[0].op == "load" and all(a.kind == "int" and _small(scope, a) for a in others)
+
+
+def _small(scope: Scope, e: Expr) -> bool:
+    """True if an integer is always a real number of this type, and so is each of its parts that differs among lanes."""
+    low, high = interval(e)
+    bounded = low is not None and high is not None and max(-low, high) < _EXACT_INTEGERS[scope.writer.dtype]
+    return bounded and (not scope.is_vector(e) or _exact(scope, e))
 
 
 def _exact(scope: Scope, e: Expr) -> bool:

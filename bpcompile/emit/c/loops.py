@@ -192,6 +192,8 @@ def _access_cost(form: Affine, axis: Axis, stored: bool, lanes: int) -> float:
     stride = form.factor(axis)
     if stride in (0, 1):
         return 1.0
+    if stride in (2, -1):
+        return 3.0 if not stored or stride == 2 else 2.5 * lanes
     return 2.5 * lanes if stored else 2.0 * lanes
 
 

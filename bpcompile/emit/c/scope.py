@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
+from bpcompile.emit.c.helpers import HELPERS
 from bpcompile.emit.c.kernel_text import Arguments, ElementType, element_type, mangled
 from bpcompile.emit.c.vector import real_literal
 from bpcompile.program.nodes import Axis, Expr
@@ -76,7 +76,8 @@ class ExpressionWriter:
 
     def helper(self, name: str) -> str:
         """Note that a helper function is called; gives its name."""
-        self.helpers[HELPERS[name]] = None
+        for needed in (*HELPERS[name].needs, name):
+            self.helpers[HELPERS[needed].text] = None
         return name
 
     def literal(self, value: float) -> str:
@@ -204,55 +205,3 @@ class Scope:
             for key in stale:
                 del scope.values[key]
             scope = scope.parent
-
-
-HELPERS: Final = {
-    "bp_clamp": """\
-/* The index within 0 .. extent - 1 that is nearest to i. */
-BP_INLINE ptrdiff_t bp_clamp(ptrdiff_t i, ptrdiff_t extent) {
-    return i < 0 ? 0 : i < extent ? i : extent - 1;
-}
-""",
-    "bp_floordiv": """\
-/* Quotient rounded towards minus infinity. */
-BP_INLINE ptrdiff_t bp_floordiv(ptrdiff_t a, ptrdiff_t b) {
-    const ptrdiff_t q = a / b;
-    return q - (a % b != 0 && (a < 0) != (b < 0));
-}
-""",
-    "bp_floormod": """\
-/* Remainder with the sign of the divisor. */
-BP_INLINE ptrdiff_t bp_floormod(ptrdiff_t a, ptrdiff_t b) {
-    const ptrdiff_t r = a % b;
-    return r != 0 && (r < 0) != (b < 0) ? r + b : r;
-}
-""",
-    "bp_load_inside": """\
-/* Lane l < count reads p[stride * i] with i = start + step*l held within 0 .. extent - 1. */
-BP_INLINE vreal bp_load_inside(const real *p, ptrdiff_t start, ptrdiff_t step, ptrdiff_t extent, ptrdiff_t stride,
-                               int count) {
-    if (step == 1 && stride == 1 && start >= 0 && start + LANES <= extent && count == LANES) return v_load(p + start);
-    real lanes[LANES] = {0};
-    for (int l = 0; l < count; l++) {
-        const ptrdiff_t i = start + step * l;
-        lanes[l] = p[(i < 0 ? 0 : i < extent ? i : extent - 1) * stride];
-    }
-    return v_load(lanes);
-}
-""",
-    "bp_argmax_lanes": """\
-/* Where the greatest lane is first attained; NaN wins. */
-BP_INLINE real bp_argmax_lanes(vreal value, vreal where) {
-    real best = v_lane(value, 0), at = v_lane(where, 0);
-    for (int l = 1; l < LANES; l++) {
-        const real x = v_lane(value, l), i = v_lane(where, l);
-        const int nan = x != x, best_nan = best != best;
-        const int better = nan ? !best_nan || i < at : !best_nan && (x > best || (x == best && i < at));
-        best = better ? x : best;
-        at = better ? i : at;
-    }
-    return at;
-}
-""",
-}
-"""Functions that the text of a kernel may call, by name; see `ExpressionWriter.helper`."""
