@@ -1,0 +1,1 @@
+"""Training steps timed against PyTorch, JAX and NumPy: ``python -m benchmarks``."""

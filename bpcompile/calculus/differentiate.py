@@ -10,15 +10,16 @@ what a layer is. Contributions are gathered (``gather``), added up, simplified a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bpcompile.calculus.algebra import ZERO, add, is_number, mul, select
-from bpcompile.calculus.derivatives import ROWS
+from bpcompile.calculus.algebra import ZERO, add, is_number, select
 from bpcompile.calculus.forward import LOSS, Forward
 from bpcompile.calculus.gather import gather, summed
 from bpcompile.calculus.normal import normalize_statement
+from bpcompile.calculus.reach import consumers_first, differentiable_loads, needed_for, reached_from
 from bpcompile.calculus.record import Collected, Contribution, Record
+from bpcompile.calculus.scalar import scalar_adjoints
 from bpcompile.calculus.simplify import matched, simplify
 from bpcompile.calculus.stable import Softmax
 from bpcompile.program.affine import interval
@@ -31,7 +32,6 @@ from bpcompile.program.nodes import (
     children_first,
     const,
     load,
-    loads,
     node,
     substitute,
 )
@@ -85,38 +85,6 @@ def differentiate(
     return Differentiated(state.tensors, tuple(state.forward), tuple(state.backward))
 
 
-def scalar_adjoints(body: Expr, seed: Expr, wanted: Iterable[Expr]) -> dict[Expr, Expr]:
-    """``seed * d body / d access`` for each wanted access, by the rows of `derivatives.ROWS`.
-
-    An exponential that is a factor of its user ``y`` has ``dy/du = y``: the value is reused, and no product over- or
-    underflows on the way.
-    """
-    order = children_first(body)
-    reaches = set(wanted)
-    for e in order:
-        if e.op != "stop" and e not in reaches and any(a in reaches for a in e.args) and e.op != "load":
-            reaches.add(e)
-    bar: dict[Expr, Expr] = {body: seed}
-    for y in reversed(order):
-        g = bar.get(y)
-        if g is None or y not in reaches or y.op == "load" or is_number(g, 0):
-            continue
-        for argument, contribution in zip(y.args, ROWS[y.op](g, y, y.args), strict=True):
-            if contribution is None or argument not in reaches:
-                continue
-            if argument.op == "exp" and _is_factor(argument, y):
-                u = argument.args[0]
-                bar[u] = add(bar[u], mul(g, y)) if u in bar else mul(g, y)
-            else:
-                bar[argument] = add(bar[argument], contribution) if argument in bar else contribution
-    return {access: bar.get(access, ZERO) for access in wanted}
-
-
-def _is_factor(e: Expr, y: Expr) -> bool:
-    """True if ``y`` is ``e * other`` or ``e / other``."""
-    return y.args[0] is not y.args[-1] and (y.op == "mul" or (y.op == "div" and e is y.args[0]))
-
-
 @dataclass
 class _Backward:
     """The state of one differentiation: what is known, what is made."""
@@ -140,35 +108,22 @@ class _Backward:
         self.tensors = dict(self.source.tensors)
         self.forward = list(self.source.statements)
         writers: dict[str, Statement] = {s.target: s for s in self.forward}
-        moving = self._reached_from(wrt)
-        needed = _needed_for_loss(writers)
+        moving = reached_from(wrt, self.forward, self.tensors)
+        needed = needed_for(LOSS, writers)
         self.active = [t for t in (*wrt, *writers) if t in moving and t in needed]
         live = set(self.active)
         for s in self.forward:
             if s.target not in live or s.reduce in ("argmax", "argmin") or s.target.endswith(".next"):
                 continue
-            for tensor in dict.fromkeys(e.value[0] for e in _differentiable_loads(s.body)):
+            for tensor in dict.fromkeys(e.value[0] for e in differentiable_loads(s.body)):
                 if tensor in live:
                     self.readers.setdefault(tensor, []).append(s)
-        self.order = _consumers_first(self.active, self.readers)
+        self.order = consumers_first(self.active, self.readers)
         self.quotients = [
             (s.axes, s.body.args[0], s.body.args[1], s.target)
             for s in self.forward
             if s.plain and not s.reduce and s.body.op == "div" and s.body.args[1].op == "load"
         ]
-
-    def _reached_from(self, wrt: Sequence[str]) -> set[str]:
-        moving = set(wrt)
-        changed = True
-        while changed:
-            changed = False
-            for s in self.forward:
-                if s.target not in moving and s.reduce not in ("argmax", "argmin"):
-                    kind = self.tensors[s.target].kind
-                    if kind == "real" and any(e.value[0] in moving for e in _differentiable_loads(s.body)):
-                        moving.add(s.target)
-                        changed = True
-        return moving
 
     # --- one adjoint ------------------------------------------------------------------------------------------------------
 
@@ -182,7 +137,7 @@ class _Backward:
         total: Expr | None = None
         scatters: list[Statement] = []
         for s in self.readers.get(tensor, []):
-            accesses = [e for e in _differentiable_loads(s.body) if e.value[0] == tensor]
+            accesses = [e for e in differentiable_loads(s.body) if e.value[0] == tensor]
             seed = self._seed(s)
             if is_number(seed, 0):
                 continue
@@ -330,7 +285,7 @@ class _Backward:
         best: tuple[Axis, ...] | None = None
         most = -1
         for s in self.readers.get(tensor, []):
-            for access in _differentiable_loads(s.body):
+            for access in differentiable_loads(s.body):
                 axes = tuple(i.value for i in access.args if i.op == "axis")
                 if access.value[0] != tensor or len(set(axes)) < len(access.args):
                     continue
@@ -374,55 +329,6 @@ class _Backward:
         left = tuple(axis(a) for a in soft.axes)
         self.forward.insert(place + 1, Statement(soft.name, left, soft.axes, body, origin=self.forward[place].origin))
         self.quotients.append((soft.axes, soft.numerator, soft.total, soft.name))
-
-
-def _differentiable_loads(body: Expr) -> list[Expr]:
-    """The real accesses that the value depends on smoothly: not those in subscripts or under a stop_gradient."""
-    found: dict[Expr, None] = {}
-    stack = [body]
-    seen: set[Expr] = set()
-    while stack:
-        e = stack.pop()
-        if e in seen or e.op == "stop":
-            continue
-        seen.add(e)
-        if e.op == "load":
-            if e.kind == "real":
-                found.setdefault(e)
-            continue
-        stack.extend(reversed(e.args[1:] if e.op == "where" else e.args))
-    return list(found)
-
-
-def _needed_for_loss(writers: Mapping[str, Statement]) -> set[str]:
-    needed = {LOSS}
-    stack = [LOSS]
-    while stack:
-        s = writers.get(stack.pop())
-        for e in loads(s.body) if s is not None else ():
-            if e.value[0] not in needed:
-                needed.add(e.value[0])
-                stack.append(e.value[0])
-    return needed
-
-
-def _consumers_first(active: Sequence[str], readers: Mapping[str, list[Statement]]) -> list[str]:
-    """Tensors so that the targets of a tensor's readers come before it, as far as recurrences allow."""
-    live = set(active)
-    order: list[str] = []
-    seen: set[str] = set()
-    for root in active:
-        stack: list[tuple[str, bool]] = [(root, False)]
-        while stack:
-            tensor, finished = stack.pop()
-            if finished:
-                order.append(tensor)
-            elif tensor not in seen:
-                seen.add(tensor)
-                stack.append((tensor, True))
-                after = [s.target for s in readers.get(tensor, []) if s.target in live]
-                stack.extend((t, False) for t in reversed(after))
-    return order
 
 
 def _position(over: Sequence[Axis]) -> Expr:

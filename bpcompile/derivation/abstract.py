@@ -72,6 +72,11 @@ def at_layer(e: Expr, last: bool) -> Expr:
     """
     if last:
         e = substitute(e, {axis(LAYER): LAST})
+    return tidied(_decided(simplify_guards(_decided(e))))
+
+
+def _decided(e: Expr) -> Expr:
+    """Comparisons with ``L`` decided, terms of a layer ``L + 1`` dropped."""
     done: dict[Expr, Expr] = {}
     for current in children_first(e):
         args = tuple(done[a] for a in current.args)
@@ -83,7 +88,7 @@ def at_layer(e: Expr, last: bool) -> Expr:
         elif fresh.op == "reduce" and is_number(args[0], 0):
             fresh = const(0)
         done[current] = _without_zeros(fresh)
-    return tidied(simplify_guards(done[e]))
+    return done[e]
 
 
 def _without_zeros(e: Expr) -> Expr:

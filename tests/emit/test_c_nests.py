@@ -36,6 +36,9 @@ LINES = {
     "index value in a sum": "y[n] = sum(x[n,j]*(j + 1), j)",
     "strided": "y[n,k] = x[n,2*k+1]",
     "reversed": "y[n,k] = x[n,36-2*k]",
+    "turned": "y[n,j] = x[n,36-j]*c[j]",
+    "turned and padded": "y[n,j] = where(30 - j >= 0, x[n,30-j], 0.5)",
+    "integers of a temporary": "f[n,i] = argmax(u[n,i,j], j); y[n,i] = where(f[n,i] == 2*i + 3, u[n,i,f[n,i]], f[n,i])",
     "padded": "y[n,j] = where(0 <= j - 2 and j - 2 < 37, x[n,j-2], 7)",
     "padded by step": "y[n,j] = where(3*j - 5 >= 0 and 3*j - 5 < 16, g[n,3*j-5], 0.0)",
     "padded sum": "y[n,k] = sum(where(0 <= k + p - 1 and k + p - 1 < 16, g[n,k+p-1], 0.0)*V[k,p], p)",
@@ -61,8 +64,8 @@ FLAGS = {"native": NATIVE, "plain": (*PLAIN, *STRICT)}
 
 
 def program_of(lines: str, shapes: dict[str, Any] | None = None, integers: tuple[str, ...] = ()) -> Program:
-    b = Builder(AXES, ("t", "r", *integers))
-    steps = b.lines(lines)
+    b = Builder(AXES, ("t", "r", "f", *integers))
+    steps = b.lines("\n".join(lines.split("; ")))
     extra = {name: Tensor(name, shape, "input") for name, shape in INPUTS.items()}
     extra |= {"t": Tensor("t", (None,), "input", "int", classes=37), "r": Tensor("r", (16,), "input", "int", classes=37)}
     extra |= {name: Tensor(name, shape, "output") for name, shape in (shapes or {}).items()}
@@ -85,6 +88,26 @@ def test_statement(name: str, target: str) -> None:
         got = run(program, arrays, n, FLAGS[target])
         for out in program.outputs:
             np.testing.assert_allclose(got[out], expected[out], rtol=1e-12, atol=1e-12, err_msg=LINES[name])
+
+
+SPECIAL = ("strided", "turned", "turned and padded", "padded", "padded by step", "integers of a temporary", "heavy sum")
+
+
+@pytest.mark.parametrize("flags", [("-std=gnu11", "-mavx2", "-mfma"), ("-std=gnu11", "-msse2")], ids=["avx2", "sse2"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_special_accesses_on_other_targets(dtype: str, flags: tuple[str, ...]) -> None:
+    """All in one module: the texts of these accesses differ from target to target."""
+    text = "; ".join(LINES[name].replace("y[", f"y{k}[") for k, name in enumerate(SPECIAL))
+    b = Builder(AXES, ("t", "r", "f"))
+    extra = {name: Tensor(name, shape, "input") for name, shape in INPUTS.items()}
+    outputs = {f"y{k}": "output" for k in range(len(SPECIAL))}
+    program = b.program(b.lines("\n".join(text.split("; "))), dict.fromkeys(extra, "input") | outputs, **extra)
+    arrays = random_inputs(program, 5)
+    got = run(program, arrays, 5, flags, dtype)
+    expected = run_program(program, arrays, 5)
+    for out in outputs:
+        tolerance = 1e-12 if dtype == "float64" else 2e-5
+        np.testing.assert_allclose(got[out], expected[out], rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", ["heavy sum", "index values", "padded by step", "powers", "constants", "gather"])
@@ -128,6 +151,15 @@ def test_stores_outside_are_left_out() -> None:
     got = run(program, arrays, 4, NATIVE)["y"]
     assert set(np.flatnonzero(np.abs(got).sum(1))) == {3}
     np.testing.assert_allclose(got[3], 2 * arrays["W"][3])
+
+
+@pytest.mark.parametrize("target", FLAGS)
+def test_stores_to_every_second_element(target: str) -> None:
+    program = program_of("z[n,2*k+1] = g[n,k]*2; z[n,2*w] = x[n,w]", {"z": (None, 38)})
+    arrays = random_inputs(program, 5)
+    got = run(program, arrays, 5, FLAGS[target], "float32")["z"]
+    np.testing.assert_allclose(got[:, 1:32:2], arrays["g"] * 2, rtol=1e-6)
+    np.testing.assert_allclose(got[:, ::2], arrays["x"][:, :19], rtol=1e-6)
 
 
 def test_rows_share_one_nest_with_local_buffers() -> None:

@@ -22,6 +22,21 @@ BACKENDS = 1e-12
 TORCH = 1e-9
 TORCH_FLOAT32 = 1e-4
 NUMERIC = 2e-6
+ADJOINT = 1e-12
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison: what was compared, how far it is off, and what is allowed."""
+
+    name: str
+    error: float
+    tolerance: float
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is off too far; NaN is."""
+        return not self.error <= self.tolerance
 
 
 @dataclass(frozen=True)
@@ -129,36 +144,33 @@ def run(built: Built, model: bp.Model, arrays: tuple[Arrays, Arrays, Arrays], tr
     return Results([np.array(o) for o in outputs], loss, gradients, {k: np.array(state[k]) for k in states})
 
 
-def close(name: str, got: Any, expected: Any, tolerance: float, floor: float = 1e-3) -> list[str]:
-    """What differs, in units of the largest element of the expected tensor."""
+def close(name: str, got: Any, expected: Any, tolerance: float, floor: float = 1e-3) -> Check:
+    """The largest difference, in units of the largest element of the expected tensor."""
     got, expected = np.asarray(got, float), np.asarray(expected, float)
     if got.shape != expected.shape:
-        return [f"{name}: shape {got.shape} instead of {expected.shape}"]
+        return Check(f"{name}: shape {got.shape} instead of {expected.shape}", np.inf, tolerance)
     scale = max(float(np.max(np.abs(expected), initial=0.0)), floor)
-    worst = float(np.max(np.abs(got - expected), initial=0.0)) / scale
-    if not worst <= tolerance or not np.array_equal(np.isnan(got), np.isnan(expected)):
-        return [f"{name}: differs by {worst:.3g} of the largest element, more than {tolerance:g}"]
-    return []
+    return Check(name, float(np.max(np.abs(got - expected), initial=0.0)) / scale, tolerance)
 
 
-def same(a: Results, b: Results, tolerance: float) -> list[str]:
+def same(a: Results, b: Results, tolerance: float) -> list[Check]:
     """Where two backends differ."""
-    problems = close("loss", a.loss, b.loss, tolerance, floor=1.0)
+    checks = [close("loss", a.loss, b.loss, tolerance, floor=1.0)]
     for k, (x, y) in enumerate(zip(a.outputs, b.outputs, strict=True)):
-        problems += close(f"output {k}", x, y, tolerance)
+        checks.append(close(f"output {k}", x, y, tolerance))
     for name in b.gradients:
-        problems += close(f"gradient of {name}", a.gradients[name], b.gradients[name], tolerance)
+        checks.append(close(f"gradient of {name}", a.gradients[name], b.gradients[name], tolerance))
     for name in b.states:
-        problems += close(f"state {name}", a.states[name], b.states[name], tolerance)
-    return problems
+        checks.append(close(f"state {name}", a.states[name], b.states[name], tolerance))
+    return checks
 
 
-def against_torch(built: Built, results: Results, arrays: tuple[Arrays, Arrays, Arrays], tolerance: float = TORCH) -> list[str]:
+def against_torch(built: Built, results: Results, arrays: tuple[Arrays, Arrays, Arrays], tolerance: float = TORCH) -> list[Check]:
     """Where PyTorch differs: outputs (in inference), gradients and states (in training)."""
     import torch
 
     params, data, states = arrays
-    problems: list[str] = []
+    checks: list[Check] = []
     place = 0
     for k, case in enumerate(built.cases):
         count = len(built.outputs[k])
@@ -173,11 +185,11 @@ def against_torch(built: Built, results: Results, arrays: tuple[Arrays, Arrays, 
             x.requires_grad_(x.is_floating_point())
         local = {name.removeprefix(own).lstrip("._"): v for name, v in {**leaves, **fixed}.items()}
         if not case.state:
-            problems += _outputs(case, k, _listed(case.reference(local, inputs)), results.outputs[place : place + count], tolerance)
+            checks += _outputs(case, k, _listed(case.reference(local, inputs)), results.outputs[place : place + count], tolerance)
         else:
             with torch.no_grad():
                 outputs = _listed(case.reference({**local, "training": False}, inputs))
-            problems += _outputs(case, k, outputs, results.outputs[place : place + count], tolerance)
+            checks += _outputs(case, k, outputs, results.outputs[place : place + count], tolerance)
         place += count
         outputs = _listed(case.reference({**local, "training": True}, inputs))
         loss = sum((o * torch.tensor(data[f"w{k}_{i}"])).sum() for i, o in enumerate(outputs)) / case.batch
@@ -185,11 +197,11 @@ def against_torch(built: Built, results: Results, arrays: tuple[Arrays, Arrays, 
         for name, leaf in {**leaves, **{f"x{k}_{i}": x for i, x in enumerate(inputs) if x.requires_grad}}.items():
             expected = np.zeros(leaf.shape) if leaf.grad is None else leaf.grad.numpy()
             if name in results.gradients:
-                problems += close(f"{case.name}: gradient of {name}", results.gradients[name], expected, tolerance)
+                checks.append(close(f"{case.name}: gradient of {name}", results.gradients[name], expected, tolerance))
         if case.state:
             for name, expected in case.state(local, inputs).items():
-                problems += close(f"{case.name}: state {name}", results.states[f"{own}.{name}"], expected.detach(), tolerance)
-    return problems
+                checks.append(close(f"{case.name}: state {name}", results.states[f"{own}.{name}"], expected.detach(), tolerance))
+    return checks
 
 
 def _is_of(name: str, own: str) -> bool:
@@ -200,19 +212,19 @@ def _listed(result: Any) -> list[Any]:
     return list(result) if isinstance(result, (tuple, list)) else [result]
 
 
-def _outputs(case: Case, k: int, expected: list[Any], got: list[Any], tolerance: float) -> list[str]:
-    problems: list[str] = []
+def _outputs(case: Case, k: int, expected: list[Any], got: list[Any], tolerance: float) -> list[Check]:
+    checks: list[Check] = []
     for i, (e, g) in enumerate(zip(expected, got, strict=True)):
-        problems += close(f"{case.name}: output {i}", g, e.detach().numpy(), tolerance)
-    return problems
+        checks.append(close(f"{case.name}: output {i}", g, e.detach().numpy(), tolerance))
+    return checks
 
 
 def against_slopes(
     built: Built, model: bp.Model, arrays: tuple[Arrays, Arrays, Arrays], results: Results, seed: int = 0
-) -> list[str]:
+) -> list[Check]:
     """Where the gradients' inner products with random directions are not the slopes of the loss, tensor by tensor."""
     params, data, states = arrays
-    problems = []
+    checks = []
     for name, gradient in results.gradients.items():
         frozen = name in built.network.parameters and not built.network.parameters[name].trainable
         if frozen or _case_of(built, name).stopped:
@@ -232,9 +244,25 @@ def against_slopes(
         numeric = (4 * slopes[0] - slopes[1]) / 3
         exact = float(np.sum(gradient * direction))
         scale = max(float(np.sum(np.abs(gradient * direction))), abs(numeric), 1e-3)
-        if not abs(numeric - exact) <= NUMERIC * scale:
-            problems.append(f"gradient of {name}: slope {exact!r}, numerically {numeric!r}")
-    return problems
+        checks.append(Check(f"{_case_of(built, name).name}: slope along {name}", abs(numeric - exact) / scale, NUMERIC))
+    return checks
+
+
+def against_adjoint(built: Built, model: bp.Model, arrays: tuple[Arrays, Arrays, Arrays]) -> list[Check]:
+    """Where ``<F x, w>`` is not ``<x, F' w>``, for layers that are linear in their input: the loss is the one, the gradient gives the other."""
+    params = {name: np.zeros_like(v) if name.endswith("bias") else v for name, v in arrays[0].items()}
+    _, data, states = arrays
+    checks = []
+    for k, case in enumerate(built.cases):
+        if not case.linear:
+            continue
+        alone = {name: v if name.startswith((f"x{k}_", "x", f"w{k}_")) else np.zeros_like(v) for name, v in data.items()}
+        state: dict[str, Any] = {"state": _state(model, states)} if states else {}
+        loss, grads = model.value_and_grad(params, training=True, key=7, step=3, **state, **alone)
+        products = np.asarray(grads[f"x{k}_0"]) * data[f"x{k}_0"]
+        error = abs(loss - float(np.sum(products))) / max(float(np.sum(np.abs(products))), 1e-3)
+        checks.append(Check(f"{case.name}: dot product", error, ADJOINT))
+    return checks
 
 
 def _state(model: bp.Model, states: Arrays) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -204,8 +205,9 @@ def _fresh(s: Sight, scope: Scope) -> Scope:
 
 def _softmax(s: Sight, scope: Scope, depth: int) -> str:
     """A quotient of exponentials whose sum runs over another index of the same extent."""
+    taken = (BATCH, *s.reserved)
     pairs = [(i, k) for i in scope for k in s.extents
-             if i != BATCH and k not in scope and k not in s.reserved and s.extents[i] == s.extents[k]]  # fmt: skip
+             if i not in taken and k not in (*scope, *taken) and s.extents[i] == s.extents[k]]  # fmt: skip
     if not pairs:
         return _logsumexp(s, scope, depth)
     i, k = pick(s.choices, pairs)
@@ -278,8 +280,6 @@ def _guarded(s: Sight, scope: Scope, depth: int) -> str:
 
 def renamed(text: str, names: dict[str, str]) -> str:
     """Text with indices renamed; names of one letter stand alone as words."""
-    import re
-
     return re.sub(r"\b([a-z])\b(?!\()", lambda m: names.get(m.group(1), m.group(1)), text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 
 from tests.random.case import Case, LayerCase
@@ -77,8 +78,6 @@ def layer(choices: Choices, name: str, inputs: dict[str, Known], final: bool, dr
 
 
 def _mentions(text: str, index: str) -> bool:
-    import re
-
     return re.search(rf"\b{index}\b", text) is not None
 
 
@@ -142,7 +141,7 @@ def _coupled(m: Maker, name: str, together: bool = True) -> None:
     before = list(sight.tensors)
     past = [Known(v, shape, True, step=f"{time}{sign}{k}", time=at) for v in names for k in range(1, c.integer(1, 2) + 1)]
     starts = sign == "-" and chance(c, 35)
-    texts = []
+    texts, first = [], []
     for k, v in enumerate(names):
         sight.tensors = [*before, *past, *past]
         if k == 1 and chance(c, 60):
@@ -157,11 +156,12 @@ def _coupled(m: Maker, name: str, together: bool = True) -> None:
             sight.tensors, sight.budget = before, 4
             sight.reserved = frozenset((time,))
             place = ",".join((BATCH, *("-1" if i == time else i for i in axes)))
-            m.equations.append(f"{v}[{place}] = sin({expression(sight, (BATCH, *dims), 1)})")
+            first.append((v, f"{v}[{place}] = sin({expression(sight, (BATCH, *dims), 1)})"))
     sight.reserved = frozenset()
     sight.tensors = before
     for v, text in zip(names, texts, strict=True):
         m.define(v, axes, True, text)
+    m.equations += [start for v, start in first if any(f"{v}[" in text for text in texts)]
 
 
 def _loss(m: Maker) -> None:

@@ -89,7 +89,8 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "width": "BP_TILE_VECTORS * LANES" if columns_batch else f"BP_PANEL_VECTORS({columns}) * LANES",
         "rows": count_text(plan.rows),
         "columns": count_text(plan.columns),
-        "depths": count_text(plan.depth),
+        "depths": _depths_text(plan),
+        "run": plan.run,
         "row_block": plan.row_block,
         "depth_block": plan.depth_block,
         "depths_first": plan.depths_first,
@@ -125,7 +126,8 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "column_step": single_stride(plan.right_columns),
         "table": _tables(plan, right_table),
     }
-    needed = ["tiles", family, "panels", *(["dots"] if plan.dot else [])]
+    needed = ["tiles", "sums", "runs"] if plan.run else ["tiles", family, "panels"]
+    needed += ["sums", "dots"] if plan.dot else []
     helpers = [environment().get_template(f"c/contraction_{part}.j2").render() for part in needed]
     return data, helpers
 
@@ -172,11 +174,16 @@ def _in_place_text(plan: Plan, dtype: str) -> str:
     return f"rows <= {PACKED_ROWS} || depths <= {depth}"
 
 
+def _depths_text(plan: Plan) -> str:
+    size, batch = count(plan.depth)
+    size //= max(plan.run, 1)
+    return str(size) if not batch else "n" if size == 1 else f"n * {size}"
+
+
 def _tables(plan: Plan, right_table: bool) -> dict[str, object]:
     """Statements that fill tables of addresses along the depth (and, for panels, along the columns)."""
     needed: dict[str, object] = {"left": plan.tables, "right": right_table}
-    both: tuple[Span, ...] = spans(plan.depth, (plan.left.form, plan.right.form))
-    needed["depth_start"], needed["depth_next"] = odometer(both, ("l", "r"), "d", "first")
+    needed["depth_start"], needed["depth_next"] = odometer(plan.both_depth, ("l", "r"), "d", "first")
     needed["column_start"], needed["column_next"] = odometer(plan.right_columns, ("c",), "d", "column")
     return needed
 

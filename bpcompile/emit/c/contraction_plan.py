@@ -17,7 +17,9 @@ from bpcompile.emit.c.scope import ExpressionWriter
 from bpcompile.program.nodes import Axis, Expr
 from bpcompile.program.schedule_types import Contraction
 
-Packing = Literal["rows", "transposed", "table"]
+Packing = Literal["rows", "transposed", "table", "runs"]
+"""How the right operand comes to the tiles: packed from contiguous columns, by turning squares, by a table of columns; or
+not packed at all, but summed along runs of the depth that are contiguous in both operands."""
 
 DEPTH_BLOCK: Final = 336
 """The most depths of a panel: with 192 bytes for each it fills 64 KiB of stack."""
@@ -30,6 +32,8 @@ PACKED_DEPTH: Final = 64
 """Depths from which a panel of contiguous columns is worth the copy."""
 VECTOR_ROWS: Final = 128
 """Rows up to which vectors of columns that lie apart are read in place."""
+RUN_BLOCK: Final = 2048
+"""Depths that are summed along runs before the lanes are added up."""
 LARGE_ROWS: Final = 480
 """Rows of the left operand that stay in the second-level cache with a block of their depth."""
 LARGE_MATRIX: Final = 1 << 19
@@ -80,6 +84,7 @@ class Plan:
     row_block: int | None
     depths_first: bool
     strips_first: bool
+    run: int = 0
     prefetch: bool = False
     prefetch_target: bool = False
 
@@ -105,14 +110,15 @@ class Plan:
 
     @property
     def both_depth(self) -> tuple[Span, ...]:
-        """The depth as both operands see it: strides of the left one first."""
-        return spans(self.depth, (self.left.form, self.right.form))
+        """The depth as both operands see it, strides of the left one first; without the run, if there is one."""
+        found = spans(self.depth, (self.left.form, self.right.form))
+        return found[:-1] if self.run else found
 
     @property
     def blocks(self) -> bool:
         """True if the depth may be cut into several blocks."""
         size, batch = count(self.depth)
-        return batch or size > self.depth_block
+        return batch or size // max(self.run, 1) > self.depth_block
 
     @property
     def row_width(self) -> int:
@@ -163,11 +169,17 @@ def _with_tiles(plan: Plan) -> Plan:
     last = plan.right_columns[-1] if plan.right_columns else None
     apart = packing == "table" and few_rows and last is not None and last.strides == (1,) and last.size >= 8
     in_place = packing == "rows" or apart
-    left_steps = None not in (single_stride(plan.left_rows), single_stride(plan.left_depth))
+    left_steps_rows = single_stride(plan.left_rows) is not None
+    left_steps = left_steps_rows and single_stride(plan.left_depth) is not None
     tables = not left_steps or apart or (in_place and depth is None)
+    run = _run(plan) if packing == "table" and left_steps_rows else 0
     dot = packing == "transposed" and left_steps and single_stride(plan.left_depth) == 1
+    if run:
+        packing, in_place, tables = "runs", False, True
     size, batch = count(plan.depth)
     depth_block = DEPTH_BLOCK - 16 if batch else _balanced(size, DEPTH_BLOCK)
+    if run:
+        size, depth_block = size // run, max(1, RUN_BLOCK // run)
     blocks = batch or size > depth_block
     row_block, strips_first = _row_block(plan, blocks)
     # Where units share the left operand, a block of it stays in cache while all strips use it.
@@ -175,11 +187,23 @@ def _with_tiles(plan: Plan) -> Plan:
         blocks and plan.direct and packing == "table" and not any(a.extent is None for a in plan.outer)
     )
     return replace(
-        plan, packing=packing, dot=dot, in_place=in_place, tables=tables, depth_block=depth_block, row_block=row_block,
+        plan, packing=packing, dot=dot, in_place=in_place, tables=tables, depth_block=depth_block, row_block=row_block, run=run,
         strips_first=strips_first, depths_first=depths_first,
-        prefetch=packing != "table" and None not in (columns, depth) and not batch and _large(plan.columns, plan.depth),
+        prefetch=packing in ("rows", "transposed") and None not in (columns, depth) and not batch and _large(plan.columns, plan.depth),
         prefetch_target=plan.direct and _large(plan.rows, plan.columns),
     )  # fmt: skip
+
+
+def _run(plan: Plan) -> int:
+    """The length of the runs to sum along: 0 if there are none, or if packing costs less."""
+    found = spans(plan.depth, (plan.left.form, plan.right.form))
+    rows, batch = count(plan.rows)
+    if not found or found[-1].strides != (1, 1) or found[-1].batch or batch:
+        return 0
+    length, lanes = found[-1].size, 16
+    along_runs = rows / lanes * (-(-length // lanes) * lanes) / length / 0.9
+    packed = 1.3 + rows / lanes / 0.95
+    return length if length >= 6 and along_runs < packed else 0
 
 
 def _large(*groups: Sequence[Axis]) -> bool:

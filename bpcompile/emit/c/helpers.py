@@ -67,7 +67,8 @@ BP_INLINE vreal bp_load_second(const real *p, int count) {
 #if BP_VECTOR && !defined(__clang__)
     const int span = 2 * count - 1;
     const vreal a = span < LANES ? v_load_part(p, span) : v_load(p);
-    const vreal b = span < LANES ? a : count == LANES ? v_load(p + (LANES - 1)) : v_load_part(p + (LANES - 1), span - (LANES - 1));
+    const real *const rest = p + (LANES - 1);
+    const vreal b = span < LANES ? a : count == LANES ? v_load(rest) : v_load_part(rest, span - (LANES - 1));
     vint from = {0};
     for (int l = 0; l < LANES; l++) from[l] = (sint)(2 * l < LANES ? 2 * l : 2 * l + 1);
     return __builtin_shuffle(a, b, from);

@@ -58,6 +58,7 @@ def emit_module(spec: ModuleSpec) -> Source:
     table = KernelTable(spec.dtype)
     functions: list[FunctionText] = []
     needs: list[str] = []
+    sizes: list[str] = []
     for name, schedule in spec.schedules.items():
         calls = CallWriter(schedule, interface, table)
         functions.append(_function(spec, name, calls.write(), schedule))
@@ -65,12 +66,13 @@ def emit_module(spec: ModuleSpec) -> Source:
         needs.extend(f"{own} + (size_t)({scratch})" for scratch in calls.scratch)
         if not calls.scratch:
             needs.append(own)
+        sizes.append(f"{name}: an arena of {schedule.fixed_elements} + {schedule.batch_elements} n elements.")
     epoch = spec.value_and_grad is not None
     rows, staged = _staging(spec, interface) if epoch else ([], [])
     declarations = _declarations(spec, interface)
     body = _kernels_text(table) + "".join(line for f in functions for line in f.lines)
     text = environment().get_template("c/module.j2").render(
-        title=_comment(spec.title), maker=_comment(spec.maker), notes=[_comment(n) for n in spec.notes], prefix=spec.prefix,
+        title=_comment(spec.title), maker=_comment(spec.maker), notes=[_comment(n) for n in (*spec.notes, *sizes)], prefix=spec.prefix,
         real=REAL[spec.dtype], declarations=declarations, preamble=vector_preamble(spec.dtype, functions_in(body)),
         helpers=list(table.helpers), kernels=table.functions, functions=functions, epoch=epoch, rows=rows, staged=staged,
         update=spec.update is not None, needs=list(dict.fromkeys(needs)), threshold=THRESHOLD,

@@ -1,0 +1,173 @@
+"""A document as LaTeX for plain pdflatex: amsmath, TikZ for the picture, nothing else."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Final
+
+from bpcompile.derivation.document import (
+    Block,
+    Boxed,
+    Bullets,
+    Details,
+    Document,
+    Equation,
+    Line,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+    Text,
+)
+from bpcompile.derivation.latex import escaped, latex
+from bpcompile.derivation.notation import Notation, broken, height, width
+from bpcompile.emit.templates import environment
+
+LINE: Final = 40.0
+"""The width of a line of text, in ems."""
+
+
+def render_latex(document: Document, fragment: bool = False) -> str:
+    """The whole document, or what can be put into another one with ``\\input``."""
+    body = "\n".join(_section(s) for s in document.sections)
+    if document.lead:
+        body = f"{_inline(document.lead)}\n\n{body}"
+    if fragment:
+        return body
+    return environment().get_template("latex/document.tex.j2").render(title=escaped(document.title), body=body)
+
+
+def _section(section: Section) -> str:
+    command = "section" if section.level == 1 else "subsection"
+    return "\n".join([rf"\{command}{{{escaped(section.title)}}}", "", *(block_latex(b) + "\n" for b in section.blocks)])
+
+
+def _inline(text: Text) -> str:
+    return "".join(escaped(part) if isinstance(part, str) else f"${latex(part)}$" for part in text)
+
+
+@singledispatch
+def block_latex(block: Block) -> str:
+    """One block."""
+    raise TypeError(f"{type(block).__name__} is no block")
+
+
+@block_latex.register
+def _(block: Paragraph) -> str:
+    return _inline(block.text)
+
+
+@block_latex.register
+def _(block: Bullets) -> str:
+    return "\n".join([r"\begin{itemize}", *(rf"\item {_inline(i)}" for i in block.items), r"\end{itemize}"])
+
+
+@block_latex.register
+def _(block: Equation) -> str:
+    left = latex(block.left)
+    lead = width(block.left) + 1.5
+    rows: list[str] = []
+    for k, line in enumerate(block.lines):
+        rows += _rows(line, left if k == 0 else "", lead, block if k == 0 else None)
+    body = " \\\\\n".join(rows)
+    return f"\\begin{{flalign*}}\n{body}\n\\end{{flalign*}}"
+
+
+def _rows(line: Line, left: str, lead: float, equation: Equation | None) -> list[str]:
+    """One line of an equation as rows: broken where it is long, its reason beside it or in a row of its own."""
+    room = LINE - lead - 2.0
+    beside = equation.beside if equation is not None else None
+    reason = _reason(line.reason)
+    wide = _reason_width(line.reason)
+    if beside is not None:
+        remark = rf"{latex(beside.left)} = {latex(beside.lines[0].shown)}"
+        wide = width(beside.left) + width(beside.lines[0].shown) + 2.0 + (wide + 1.0 if reason else 0.0)
+        reason = rf"{remark} \quad {reason}" if reason else remark
+    parts: list[Notation] = broken(line.shown, room, room - 2.0)
+    relation = {"⇒": r"\Rightarrow\;"}.get(line.relation, line.relation)
+    rows = []
+    for m, part in enumerate(parts):
+        rows.append(rf"\quad {left} &{relation} {latex(part)} &" if m == 0 else rf"&\quad {latex(part)} &")
+        left = ""
+    if reason:
+        fits = width(parts[-1]) + wide + 1.0 <= room - (2.0 if len(parts) > 1 else 0.0)
+        if fits:
+            rows[-1] += rf"& {reason}"
+        elif beside is not None and wide > room - 4.0:
+            inner = broken(beside.lines[0].shown, room - width(beside.left) - 6.0, room - 8.0)
+            rows.append(rf"&\quad {latex(beside.left)} = {latex(inner[0])} &")
+            rows += [rf"&\qquad {latex(i)} &" for i in inner[1:]]
+        else:
+            rows.append(rf"& && {reason}")
+    return rows
+
+
+def _reason(text: Text) -> str:
+    if not any(text):
+        return ""
+    inner = "".join(escaped(p) if isinstance(p, str) else f"${latex(p)}$" for p in text)
+    return rf"\text{{\small {inner}}}"
+
+
+def _reason_width(text: Text) -> float:
+    return sum(0.45 * len(p) if isinstance(p, str) else width(p) for p in text)
+
+
+@block_latex.register
+def _(block: Table) -> str:
+    columns = "".join("r" if k in block.right else "l" for k in range(len(block.head)))
+    stretch = max((height(p) for r in block.rows for c in r for p in c if not isinstance(p, str)), default=1)
+    rows = [" & ".join(_inline(c) for c in r) + r" \\" for r in block.rows]
+    gap = r"\addlinespace" if stretch > 1 else ""
+    head = " & ".join(_inline(c) for c in block.head) + r" \\"
+    body = f"\n{gap}\n".join(rows) if gap else "\n".join(rows)
+    lines = [rf"\begin{{longtable}}[l]{{@{{\quad}}{columns}@{{}}}}", r"\toprule", head, r"\midrule", r"\endhead", body]
+    return "\n".join([*lines, r"\bottomrule", r"\end{longtable}"])
+
+
+@block_latex.register
+def _(block: Picture) -> str:
+    lines = [r"\begin{center}", r"\begin{tikzpicture}[bpnetwork]"]
+    last = max(b.column for b in block.boxes)
+    step = min(3.4, 14.5 / max(1, last))
+    if step < 2.2:
+        return _wrapped_picture(block)
+    names = {box.name: f"b{k}" for k, box in enumerate(block.boxes)}
+    for box in block.boxes:
+        label = r" \\ ".join(escaped(t) if k == 0 else rf"\scriptsize {escaped(t)}" for k, t in enumerate(box.lines))
+        place = f"({box.column * step:.2f},{-1.6 * box.row:.2f})"
+        lines.append(rf"\node[bp{box.kind}] ({names[box.name]}) at {place} {{{label}}};")
+    lines += [rf"\draw[bparrow] ({names[a]}) -- ({names[b]});" for a, b, _ in block.arrows]
+    return "\n".join([*lines, r"\end{tikzpicture}", r"\end{center}"])
+
+
+def _wrapped_picture(block: Picture) -> str:
+    """A long network runs from top to bottom."""
+    lines = [r"\begin{center}", r"\begin{tikzpicture}[bpnetwork]"]
+    names = {box.name: f"b{k}" for k, box in enumerate(block.boxes)}
+    for box in block.boxes:
+        label = escaped(box.lines[0]) + "".join(rf"\enspace{{\scriptsize {escaped(t)}}}" for t in box.lines[1:])
+        lines.append(
+            rf"\node[bp{box.kind}] ({names[box.name]}) at ({6.5 * box.row:.2f},{-1.0 * box.column:.2f}) {{{label}}};"
+        )
+    columns = {box.name: box for box in block.boxes}
+    for a, b, _ in block.arrows:
+        far = columns[b].column - columns[a].column > 1 and columns[a].row == columns[b].row
+        bend = "to[bend left=35]" if far else "--"
+        lines.append(rf"\draw[bparrow] ({names[a]}) {bend} ({names[b]});")
+    return "\n".join([*lines, r"\end{tikzpicture}", r"\end{center}"])
+
+
+@block_latex.register
+def _(block: Details) -> str:
+    return "\n\n".join([_inline(block.title), *(block_latex(b) for b in block.blocks)])
+
+
+@block_latex.register
+def _(block: Boxed) -> str:
+    rows = []
+    for e in block.blocks:
+        if isinstance(e, Equation):
+            rows.append(rf"{latex(e.left)} &= {latex(e.lines[0].shown)}")
+    body = " \\\\\n".join(rows)
+    return f"\\[\n\\boxed{{\\begin{{aligned}}\n{body}\n\\end{{aligned}}}}\n\\]"

@@ -1,0 +1,108 @@
+"""The sweep of the layer library: every layer, many settings, all comparisons.
+
+``python -m tests.layers.sweep`` runs a seeded sample, ``--full`` everything; the figures are printed at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import random
+import time
+from collections.abc import Iterable, Sequence
+
+from tests.layers import cases_basic, cases_images, cases_sequences
+from tests.layers.cases import Case
+from tests.layers.harness import (
+    BACKENDS,
+    TORCH_FLOAT32,
+    Check,
+    against_adjoint,
+    against_slopes,
+    against_torch,
+    build,
+    draw,
+    model_of,
+    run,
+    same,
+)
+
+#: The settings that every run of the tests goes through, on the NumPy backend.
+CASES: tuple[Case, ...] = (*cases_basic.CASES, *cases_images.CASES, *cases_sequences.CASES)
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+
+def every_case() -> list[Case]:
+    """All settings, with the grids and with batches of one and five."""
+    grids = [*cases_images.more_convolutions(), *cases_images.more_transposed(), *cases_images.more_pooling()]
+    others = [dataclasses.replace(c, batch=batch, name=f"{c.name}, batch {batch}") for batch in (1, 5) for c in CASES]
+    return [*CASES, *grids, *others]
+
+
+def grouped(cases: Sequence[Case], size: int) -> list[list[Case]]:
+    """Groups for one network each; a network has one batch."""
+    groups: list[list[Case]] = []
+    for case in cases:
+        if not groups or len(groups[-1]) == size or groups[-1][0].batch != case.batch:
+            groups.append([])
+        groups[-1].append(case)
+    return groups
+
+
+def check_numpy(cases: Sequence[Case], seed: int = 0) -> list[Check]:
+    """The NumPy backend against PyTorch, slopes and the adjoint's dot product."""
+    built = build(cases)
+    model, arrays = model_of(built, "numpy"), draw(built, seed)
+    results = run(built, model, arrays)
+    checks = [*against_slopes(built, model, arrays, results, seed), *against_adjoint(built, model, arrays)]
+    return [*checks, *against_torch(built, results, arrays)] if torch is not None else checks
+
+
+def check_c(cases: Sequence[Case], seed: int = 0, float32: bool = False) -> list[Check]:
+    """The C backend against NumPy's, and in float32 against PyTorch's float64."""
+    built = build(cases)
+    arrays = draw(built, seed)
+    expected = run(built, model_of(built, "numpy"), arrays)
+    checks = same(run(built, model_of(built, "c"), arrays), expected, BACKENDS)
+    if float32:
+        single = run(built, model_of(built, "c", "float32"), arrays)
+        checks += [dataclasses.replace(c, name=f"{c.name} in float32") for c in same(single, expected, TORCH_FLOAT32)]
+    return checks
+
+
+def sample(seed: int, count: int) -> list[Case]:
+    """A seeded choice of settings."""
+    return random.Random(seed).sample(every_case(), count)
+
+
+def main(arguments: Iterable[str] | None = None) -> int:
+    """Run the sweep; 1 where a comparison fails."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="everything, and not a sample of 32 settings")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    if torch is None:
+        print("PyTorch is not installed: its comparisons are skipped. pip install 'bpcompile[oracles]'")
+    chosen = every_case() if options.full else sample(options.seed, 32)
+    chosen.sort(key=lambda case: case.batch)
+    start, checks = time.time(), []
+    for group in grouped(chosen, 8):
+        found = [*check_numpy(group, options.seed), *check_c(group, options.seed, float32=True)]
+        checks += found
+        for check in found:
+            if check.failed:
+                print(f"FAILED {check.name}: {check.error:.3g}, allowed {check.tolerance:g}", flush=True)
+    failed = sum(check.failed for check in checks)
+    for tolerance in sorted({check.tolerance for check in checks}):
+        errors = [check.error for check in checks if check.tolerance == tolerance]
+        print(f"tolerance {tolerance:g}: {len(errors)} comparisons, the worst {max(errors):.2e}")
+    print(f"{len(chosen)} settings, {len(checks)} comparisons, {failed} failed, {time.time() - start:.0f} s")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
