@@ -37,6 +37,8 @@ class Row:
         The network's output from parameters (by this compiler's names and shapes) and ``x``.
     numpy : callable, optional
         Loss and gradients by hand, from parameters, ``x`` and ``y``.
+    torch_compiled : callable, optional
+        What ``torch.compile`` gets, where another text suits it better.
     """
 
     key: str
@@ -47,6 +49,7 @@ class Row:
     torch: Output
     jax: Output
     numpy: Callable[[Params, Any, Any], dict[str, Array]] | None = None
+    torch_compiled: Output | None = None
 
 
 # --- dense layers -------------------------------------------------------------------------------------------------------

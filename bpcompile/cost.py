@@ -2,38 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 from bpcompile.program.access import TYPICAL_BATCH, volume
+from bpcompile.program.dead import restrict
 from bpcompile.program.nodes import ARITY, Expr, walk_nodes
 from bpcompile.program.statements import Program, Statement, TimeLoop
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Operation counts for one example (measured at a typical batch), and facts of the build.
+    """Operations for one example (counted at a typical batch, when asked for), memory, and facts of the build.
 
     Attributes
     ----------
-    forward_ops, backward_ops : float
-        Scalar operations of the shared program.
-    unshared_ops : float
-        Those of both passes before common values were shared.
-    separate_ops : float
-        Those of deriving each parameter tensor on its own, with its own forward pass.
+    predict, gradient, unshared : Program
+        What is counted: predictions; loss and gradients; the same before values were shared.
     seconds : mapping of str to float
         How long each stage of compiling took.
     facts : mapping of str to object
         The compiler, its flags, the path of what was built, whether the cache had it.
+    arena : callable
+        Bytes of scratch memory for a number of examples.
     """
 
-    forward_ops: float = 0.0
-    backward_ops: float = 0.0
-    unshared_ops: float = 0.0
-    separate_ops: float = 0.0
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    facts: Mapping[str, object] = field(default_factory=dict)
+    predict: Program
+    gradient: Program | None
+    unshared: Program | None
+    seconds: Mapping[str, float]
+    facts: Mapping[str, object]
+    arena: Callable[[int], int]
+
+    @cached_property
+    def forward_ops(self) -> float:
+        """Scalar operations of the forward pass."""
+        return operations(self.predict) if self.gradient is None else operations(self.gradient, "forward")
+
+    @cached_property
+    def backward_ops(self) -> float:
+        """Scalar operations of the backward pass."""
+        return 0.0 if self.gradient is None else operations(self.gradient) - self.forward_ops
+
+    @cached_property
+    def unshared_ops(self) -> float:
+        """Scalar operations of both passes before common values were shared."""
+        return self.forward_ops if self.unshared is None else operations(self.unshared)
+
+    @cached_property
+    def separate_ops(self) -> float:
+        """Scalar operations of computing each gradient on its own, with a forward pass of its own."""
+        if self.unshared is None:
+            return self.forward_ops
+        gradients = [t.name for t in self.unshared.tensors.values() if t.role == "gradient"]
+        return sum(operations(restrict(self.unshared, [name])) for name in gradients)
+
+    def arena_bytes(self, n: int) -> int:
+        """Bytes of scratch memory that a call with `n` examples uses."""
+        return self.arena(n)
 
 
 def operations(program: Program, phase: str | None = None) -> float:

@@ -6,12 +6,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bpcompile import build
 from bpcompile.calculus.gradient import analyze, prediction, training
-from bpcompile.cost import Cost, operations
+from bpcompile.cost import Cost
 from bpcompile.emit.c.module import emit_module
 from bpcompile.emit.c.source import ModuleSpec
 from bpcompile.emit.c.source import Source as Module
@@ -22,7 +22,7 @@ from bpcompile.model import Backend, Model
 from bpcompile.model_c import CBackend
 from bpcompile.model_numpy import NumpyBackend
 from bpcompile.parameters import Layout
-from bpcompile.program.dead import restrict, specialize, without_dead
+from bpcompile.program.dead import specialize, without_dead
 from bpcompile.program.passes import improve
 from bpcompile.program.schedule import flat_offsets, schedule
 from bpcompile.program.statements import Program
@@ -124,7 +124,8 @@ def compile(  # noqa: A001
         with clock.stage("emit"):
             text = emit_numpy(programs.predict, programs.gradient, programs.update, dtype)
         runner = NumpyBackend(signature, text, moments)
-    return Model(net, signature, runner, optimizer, _cost(programs, clock, facts), check_finite)
+    cost = Cost(programs.predict, programs.gradient, programs.unshared, clock.seconds, facts, runner.arena_bytes)
+    return Model(net, signature, runner, optimizer, cost, check_finite)
 
 
 def lower(calculus: Calculus, wrt: Sequence[str], optimizer: Optimizer | None) -> Programs:
@@ -237,23 +238,3 @@ def _check_options(net: object, backend: str, dtype: str, threads: int) -> None:
         raise BPCompileError(f"The element type must be 'float32' or 'float64', not {dtype!r}.")
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
         raise BPCompileError(f"threads must be a positive integer, not {threads!r}.")
-
-
-def _cost(programs: Programs, clock: _Clock, facts: dict[str, object]) -> Cost:
-    cost = Cost(operations(programs.predict), seconds=clock.seconds, facts=facts)
-    if programs.gradient is None or programs.unshared is None:
-        return cost
-    forward = operations(programs.gradient, "forward")
-    return replace(
-        cost,
-        forward_ops=forward,
-        backward_ops=operations(programs.gradient) - forward,
-        unshared_ops=operations(programs.unshared),
-        separate_ops=separate_operations(programs.unshared),
-    )
-
-
-def separate_operations(program: Program) -> float:
-    """Operations where each gradient is computed on its own, with nothing kept from the others."""
-    gradients = [t.name for t in program.tensors.values() if t.role == "gradient"]
-    return sum(operations(restrict(program, [name])) for name in gradients)

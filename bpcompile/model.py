@@ -184,15 +184,17 @@ class Model:
         values : mapping of str to tensor
             The state dict; tensors on the host.
         rename : mapping of str to str, optional
-            From their names to ours. What is not in it follows the custom: ``hidden.weight`` is ``hidden.W``,
-            ``hidden.bias`` is ``hidden.b``.
+            From their names to ours. What is not in it keeps its name, or follows the custom: ``hidden.weight`` is
+            ``hidden.W``, ``hidden.bias`` is ``hidden.b``.
         """
         rename = dict(rename or {})
         for ours in rename.values():
             if ours not in self.signature.parameters.places:
                 guess = nearest(ours, self.signature.parameters.names)
                 raise ArrayError(f"'rename' names '{ours}', which is no parameter.", hint=guess)
-        return self.parameters({rename.get(name, _customary(name)): _on_host(v) for name, v in values.items()})
+        known = self.signature.parameters.places
+        ours = {name: rename.get(name, name if name in known else _customary(name)) for name in values}
+        return self.parameters({ours[name]: _on_host(v) for name, v in values.items()})
 
     def save(self, path: str | os.PathLike[str], params: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> None:
         """Write parameters (and a state) to a safetensors file."""
@@ -383,10 +385,6 @@ class Model:
             moments = State(self._backend.moments, np.zeros(self._backend.moments.size, self.signature.real))
             own = self._optimizer_states[params] = OptimizerState(moments)
         return own
-
-    def arena_bytes(self, n: int) -> int:
-        """Bytes of scratch memory that a call with `n` examples uses."""
-        return self._backend.arena_bytes(n)
 
     # --- checks ---------------------------------------------------------------------------------------------------
 

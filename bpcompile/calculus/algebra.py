@@ -64,7 +64,7 @@ def mul(a: Expr, b: Expr) -> Expr:
     if is_number(b, -1):
         return neg(a)
     if b.op == "const":
-        return mul(b, a)
+        return const(a.value * b.value) if a.op == "const" else mul(b, a)
     if a.op == "const" and b.op == "mul" and b.args[0].op == "const":
         return mul(const(a.value * b.args[0].value), b.args[1])
     if b.op == "mul" and b.args[0].op == "const" and a.op != "const":

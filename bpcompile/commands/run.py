@@ -100,7 +100,7 @@ def facts_of(model: Model) -> dict[str, Any]:
         "backward_ops": cost.backward_ops,
         "unshared_ops": cost.unshared_ops,
         "separate_ops": cost.separate_ops,
-        "arena_bytes": model.arena_bytes(32),
+        "arena_bytes": cost.arena_bytes(32),
     }
 
 

@@ -20,10 +20,10 @@ from bpcompile.derivation.document import (
     Text,
 )
 from bpcompile.derivation.latex import escaped, latex
-from bpcompile.derivation.notation import Notation, broken, height, width
+from bpcompile.derivation.notation import broken, height, width
 from bpcompile.emit.templates import environment
 
-LINE: Final = 40.0
+LINE: Final = 38.0
 """The width of a line of text, in ems."""
 
 
@@ -65,52 +65,34 @@ def _(block: Bullets) -> str:
 @block_latex.register
 def _(block: Equation) -> str:
     left = latex(block.left)
-    lead = width(block.left) + 1.5
+    room = LINE - width(block.left) - 3.0
     rows: list[str] = []
     for k, line in enumerate(block.lines):
-        rows += _rows(line, left if k == 0 else "", lead, block if k == 0 else None)
+        rows += _rows(line, left if k == 0 else "", room, block.beside if k == 0 else None)
     body = " \\\\\n".join(rows)
-    return f"\\begin{{flalign*}}\n{body}\n\\end{{flalign*}}"
+    return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
 
 
-def _rows(line: Line, left: str, lead: float, equation: Equation | None) -> list[str]:
-    """One line of an equation as rows: broken where it is long, its reason beside it or in a row of its own."""
-    room = LINE - lead - 2.0
-    beside = equation.beside if equation is not None else None
-    reason = _reason(line.reason)
-    wide = _reason_width(line.reason)
-    if beside is not None:
-        remark = rf"{latex(beside.left)} = {latex(beside.lines[0].shown)}"
-        wide = width(beside.left) + width(beside.lines[0].shown) + 2.0 + (wide + 1.0 if reason else 0.0)
-        reason = rf"{remark} \quad {reason}" if reason else remark
-    parts: list[Notation] = broken(line.shown, room, room - 2.0)
+def _rows(line: Line, left: str, room: float, beside: Equation | None) -> list[str]:
+    """One line of an equation as rows: broken where it is long, its reason at the right margin."""
     relation = {"⇒": r"\Rightarrow\;"}.get(line.relation, line.relation)
     rows = []
-    for m, part in enumerate(parts):
-        rows.append(rf"\quad {left} &{relation} {latex(part)} &" if m == 0 else rf"&\quad {latex(part)} &")
+    for m, part in enumerate(broken(line.shown, room, room - 2.0)):
+        rows.append(f"{left} &{relation} {latex(part)}" if m == 0 else rf"&\qquad {latex(part)}")
         left = ""
-    if reason:
-        fits = width(parts[-1]) + wide + 1.0 <= room - (2.0 if len(parts) > 1 else 0.0)
-        if fits:
-            rows[-1] += rf"& {reason}"
-        elif beside is not None and wide > room - 4.0:
-            inner = broken(beside.lines[0].shown, room - width(beside.left) - 6.0, room - 8.0)
-            rows.append(rf"&\quad {latex(beside.left)} = {latex(inner[0])} &")
-            rows += [rf"&\qquad {latex(i)} &" for i in inner[1:]]
+    reason = _inline(line.reason)
+    if beside is not None:
+        shown = beside.lines[0].shown
+        if width(beside.left) + width(shown) > LINE - 4.0:
+            inner = broken(shown, room - width(beside.left) - 6.0, room - 8.0)
+            rows.append(rf"&\qquad {latex(beside.left)} = {latex(inner[0])}")
+            rows += [rf"&\qquad\qquad {latex(i)}" for i in inner[1:]]
         else:
-            rows.append(rf"& && {reason}")
+            remark = f"${latex(beside.left)} = {latex(shown)}$"
+            reason = rf"\small {reason}\qquad \normalsize {remark}" if reason else rf"\normalsize {remark}"
+    if reason:
+        rows[-1] += rf" \tag*{{\small {reason}}}"
     return rows
-
-
-def _reason(text: Text) -> str:
-    if not any(text):
-        return ""
-    inner = "".join(escaped(p) if isinstance(p, str) else f"${latex(p)}$" for p in text)
-    return rf"\text{{\small {inner}}}"
-
-
-def _reason_width(text: Text) -> float:
-    return sum(0.45 * len(p) if isinstance(p, str) else width(p) for p in text)
 
 
 @block_latex.register

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from bpcompile.program.access import fresh_axis, inside, is_affine
+from bpcompile.program.access import extent, fresh_axis, inside, is_affine
 from bpcompile.program.affine import Affine, affine, from_affine, interval
 from bpcompile.program.nodes import COMPARISONS, Axis, Expr, axes_of, axis, load, loads, node
 from bpcompile.program.statements import Origin, Statement, Tensor
@@ -86,9 +86,9 @@ def operand_axes(e: Expr, fixed: Collection[Axis]) -> dict[Axis, tuple[Expr, Axi
 
 
 def _direction(form: Affine, fixed: Collection[Axis]) -> tuple[Terms, int]:
-    """The part of a form that runs over axes, by name and with the first coefficient positive; and its sign."""
+    """The part of a form that runs over axes, the longest axis forwards; and its sign."""
     own = sorted(((t, c) for t, c in form.terms if t.op == "axis" and t.value not in fixed),
-                 key=lambda term: str(term[0].value.name))  # fmt: skip
+                 key=lambda term: (-extent(term[0].value), str(term[0].value.name)))  # fmt: skip
     sign = -1 if own and own[0][1] < 0 else 1
     return tuple((t, sign * c) for t, c in own), sign
 

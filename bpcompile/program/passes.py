@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bpcompile.program.accumulate import settle_accumulations
+from bpcompile.program.common import name_common
 from bpcompile.program.dead import without_dead
 from bpcompile.program.factor import factor
 from bpcompile.program.share import share
@@ -17,4 +18,5 @@ def improve(program: Program) -> Program:
     numbered before products are ordered, and again after, since padded copies and partial products repeat.
     """
     settled = settle_accumulations(split_axes(without_dead(program)))
-    return share(factor(share(settled)))
+    shared = share(settled)
+    return share(factor(share(name_common(shared))))

@@ -97,21 +97,27 @@ def _run_call(scope: Scope) -> dict[str, Any]:
 
 
 def _groups(equations: list[Equation], states: set[str]) -> list[Equation | list[Equation]]:
-    """The equations in order, those of one cycle together at the place of the last of them."""
+    """The equations, each after those that it reads; those of one cycle together."""
     defined = {e.lhs.tensor for e in equations} - states
     reads = {t: {a.tensor for e in equations if e.lhs.tensor == t for a in accesses(e.rhs)} & defined for t in defined}
     for _ in defined:
         reads = {t: r | {u for k in r for u in reads[k]} for t, r in reads.items()}
-    groups: list[Equation | list[Equation]] = []
-    done: set[str] = set()
+    together: dict[str, list[Equation]] = {}
     for e in equations:
         t = e.lhs.tensor
-        if t in states or t not in reads[t]:
-            groups.append(e)
-        elif t not in done:
-            cycle = {u for u in defined if u in reads[t] and t in reads[u]}
-            groups.append([other for other in equations if other.lhs.tensor in cycle])
-            done |= cycle
+        cycle = {u for u in defined if t not in states and u in reads.get(t, ()) and t in reads[u]}
+        together[t] = [other for other in equations if other.lhs.tensor in cycle] if cycle else [e]
+    waiting = {id(g[0]): g for g in together.values()}
+    groups: list[Equation | list[Equation]] = []
+    done: set[str] = set()
+    while waiting:
+        for key, g in list(waiting.items()):
+            own = {e.lhs.tensor for e in g}
+            if all(a.tensor in done or a.tensor not in defined or a.tensor in own for e in g for a in accesses(e.rhs)):
+                cyclic = len(g) > 1 or g[0].lhs.tensor in reads.get(g[0].lhs.tensor, ())
+                groups.append(g if cyclic else g[0])
+                done |= own
+                del waiting[key]
     return groups
 
 

@@ -126,7 +126,7 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "column_step": single_stride(plan.right_columns),
         "table": _tables(plan, right_table),
     }
-    needed = ["tiles", "sums", "runs"] if plan.run else ["tiles", family, "panels"]
+    needed = ["tiles", "shuffles", "sums", "runs"] if plan.run else ["tiles", family, "shuffles", "panels"]
     needed += ["sums", "dots"] if plan.dot else []
     helpers = [environment().get_template(f"c/contraction_{part}.j2").render() for part in needed]
     return data, helpers

@@ -72,7 +72,8 @@ def emit_module(spec: ModuleSpec) -> Source:
     declarations = _declarations(spec, interface)
     body = _kernels_text(table) + "".join(line for f in functions for line in f.lines)
     text = environment().get_template("c/module.j2").render(
-        title=_comment(spec.title), maker=_comment(spec.maker), notes=[_comment(n) for n in (*spec.notes, *sizes)], prefix=spec.prefix,
+        title=_comment(spec.title), maker=_comment(spec.maker), notes=[_comment(n) for n in (*spec.notes, *sizes)],
+        prefix=spec.prefix,
         real=REAL[spec.dtype], declarations=declarations, preamble=vector_preamble(spec.dtype, functions_in(body)),
         helpers=list(table.helpers), kernels=table.functions, functions=functions, epoch=epoch, rows=rows, staged=staged,
         update=spec.update is not None, needs=list(dict.fromkeys(needs)), threshold=THRESHOLD,
