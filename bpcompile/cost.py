@@ -77,11 +77,12 @@ def operations(program: Program, phase: str | None = None) -> float:
     for step in program.steps:
         inner = step.body if isinstance(step, TimeLoop) else (step,)
         times = (step.axis.extent or TYPICAL_BATCH) if isinstance(step, TimeLoop) else 1
-        total += sum(times * _statement(s) for s in inner if phase is None or s.origin.phase == phase)
+        total += sum(times * statement_operations(s) for s in inner if phase is None or s.origin.phase == phase)
     return total / TYPICAL_BATCH
 
 
-def _statement(s: Statement) -> int:
+def statement_operations(s: Statement) -> int:
+    """Count the scalar operations of one execution of a statement, at a typical batch."""
     each = sum(1 for e in walk_nodes((s.body,)) if _counts(e))
     reducing = 1 if s.reduce is not None or s.accumulate else 0
     return volume(s.axes) * volume(s.over) * (each + reducing)

@@ -52,7 +52,7 @@ def main() -> None:
     y = (x[:, :1] != x[:, 1:]).astype(float)
     print("exclusive or")
     _, outputs, sweeps = learn(network(2, 2, "xor"), x, y, 0.5, 4000, seed=1)
-    print(f"  after {sweeps} sweeps: {dict(zip(['00', '01', '10', '11'], np.round(outputs[:, 0], 2), strict=True))}")
+    print(f"  after {sweeps} sweeps: {dict(zip(['00', '01', '10', '11'], np.round(outputs[:, 0], 2).tolist(), strict=True))}")
     x = patterns(6)
     y = np.all(x == x[:, ::-1], axis=1, keepdims=True).astype(float)
     print("symmetry")

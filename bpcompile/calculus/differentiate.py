@@ -100,6 +100,7 @@ class _Backward:
     readers: dict[str, list[Statement]] = field(default_factory=dict)
     aliases: dict[str, tuple[tuple[Axis, ...], Expr]] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
+    hoisted: dict[str, int] = field(default_factory=dict)
     promised: set[str] = field(default_factory=set)
     """Tensors whose adjoint is read: in a recurrence before it is defined. It must become a tensor."""
 
@@ -148,7 +149,7 @@ class _Backward:
                     continue
                 gathered = self._contribution(tensor, s, access, value, places)
                 if isinstance(gathered, Statement):
-                    scatters += normalize_statement(gathered)
+                    scatters += self._normalized(gathered)
                 else:
                     total = gathered if total is None else add(total, gathered)
         if total is None and not scatters:
@@ -223,6 +224,13 @@ class _Backward:
                 kept.append(select(condition, i, ZERO) if taken else select(condition, ZERO, i))
         return replace(s, subscripts=tuple(kept))
 
+    def _normalized(self, s: Statement) -> list[Statement]:
+        """The statement in normal form; what is hoisted gets names of its own among all parts of an adjoint."""
+        before = self.hoisted.get(s.target, 0)
+        parts = normalize_statement(s, before)
+        self.hoisted[s.target] = before + len(parts) - 1
+        return parts
+
     def _finish(
         self,
         tensor: str,
@@ -244,7 +252,7 @@ class _Backward:
         if simplified is not None:
             left = tuple(axis(a) for a in places)
             whole = Statement(adjoint, left, places, simplified, origin=origin)
-            parts = normalize_statement(whole)
+            parts = self._normalized(whole)
             if not fixed and len(parts) > 1 and _is_cheap(parts[-1].body, most_loads=2):
                 self.aliases[tensor] = (places, parts[-1].body)
                 self.tensors.pop(adjoint)

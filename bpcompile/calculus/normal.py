@@ -18,12 +18,15 @@ def normalize(statements: Iterable[Statement]) -> list[Statement]:
     return [part for s in statements for part in normalize_statement(s)]
 
 
-def normalize_statement(s: Statement) -> list[Statement]:
-    """One statement and the reductions hoisted out of it, in the order in which they must run."""
+def normalize_statement(s: Statement, before: int = 0) -> list[Statement]:
+    """One statement and the reductions hoisted out of it, in the order in which they must run.
+
+    ``before`` reductions were hoisted out of other statements of the same target: names count on from there.
+    """
     if s.reduce is None and not any(e.op == "reduce" for e in children_first(s.body)):
         return [s]
     hoisted: list[Statement] = []
-    body = _hoist(s, without_means(s.body), hoisted, keep_root=s.reduce is None and not s.accumulate)
+    body = _hoist(s, without_means(s.body), hoisted, s.reduce is None and not s.accumulate, before)
     return [*hoisted, body]
 
 
@@ -45,7 +48,7 @@ def _product(a: Expr, b: Expr) -> Expr:
     return const(a.value * b.value) if a.op == b.op == "const" else node("mul", (a, b))
 
 
-def _hoist(s: Statement, body: Expr, hoisted: list[Statement], keep_root: bool) -> Statement:
+def _hoist(s: Statement, body: Expr, hoisted: list[Statement], keep_root: bool, before: int) -> Statement:
     """``s`` with ``body``, whose reductions have moved into ``hoisted``."""
     done: dict[Expr, Expr] = {}
     root = body
@@ -61,7 +64,7 @@ def _hoist(s: Statement, body: Expr, hoisted: list[Statement], keep_root: bool) 
             return replace(s, body=inner, reduce=kind, over=over)
         # The order of the free indices is that of the statement's left side, then of enclosing reductions.
         free = _in_order(batch_first(axes_of(fresh)), s.axes)
-        name = f"{s.target}.{kind}{len(hoisted) + 1}"
+        name = f"{s.target}.{kind}{before + len(hoisted) + 1}"
         subscripts = tuple(axis(a) for a in free)
         hoisted.append(Statement(name, subscripts, free, inner, kind, over, origin=s.origin))
         done[e] = load(name, subscripts, fresh.kind)

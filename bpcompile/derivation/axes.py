@@ -18,11 +18,11 @@ def renamed(e: Expr, names: Mapping[Axis, Axis]) -> Expr:
     for current in children_first(e):
         args = tuple(done[a] for a in current.args)
         value = current.value
-        if current.op in ("axis", "size"):
+        if current.op == "axis":
             value = names.get(value, value)
         elif current.op == "reduce":
             value = (value[0], tuple(names.get(a, a) for a in value[1]))
-        elif current.op in ("ones", "onehot"):
+        elif current.op in ("ones", "onehot", "sum_of"):
             value = tuple(names.get(a, a) for a in value) if isinstance(value, tuple) else names.get(value, value)
         done[current] = node(current.op, args, value)
     return done[e]

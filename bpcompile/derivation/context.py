@@ -13,7 +13,7 @@ from bpcompile.calculus.record import Collected, Contribution, Record, Rewriting
 from bpcompile.derivation.matrix import Layout
 from bpcompile.derivation.names import Names, network_names
 from bpcompile.derivation.view import Definition, View, is_batch, whole
-from bpcompile.program.nodes import axes_of, walk_nodes
+from bpcompile.program.nodes import Axis, axes_of, walk_nodes
 from bpcompile.program.statements import Program, Statement, Tensor, TimeLoop
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ class Context:
             self._paths[target] = paths(self, target)
         return self._paths[target]
 
-    def layout(self, fixed: Sequence[object] = ()) -> Layout:
+    def layout(self, fixed: Sequence[Axis] = ()) -> Layout:
         """How tensors become matrices here."""
-        return Layout(self.options.layout == "column", tuple(a for a in fixed))  # type: ignore[arg-type]
+        return Layout(self.options.layout == "column", tuple(fixed), tuple(self.time))
 
     def has_adjoint(self, tensor: str) -> bool:
         """Whether the adjoint of a tensor is computed as a tensor of its own."""
@@ -129,6 +129,9 @@ def prepared(calculus: Calculus, program: Program, options: Options, single: boo
     for step in program.steps:
         if isinstance(step, TimeLoop):
             context.time.setdefault(step.axis.name)
+    for name in stable:
+        if name not in own and name not in view.definitions:
+            names.of(name)
     return context
 
 
@@ -170,6 +173,9 @@ def own_definitions(
                 continue
             found[adjoint_name(name)] = (tuple(a.value for a in step.axes), step.simplified)
         found[name] = (s.axes, whole(s))
+    for s in program.statements():
+        if ".bar." in s.target and s.plain:
+            found[s.target] = (s.axes, whole(s))
     return found
 
 

@@ -30,7 +30,7 @@ from bpcompile.derivation.notation import (
     separated,
     width,
 )
-from bpcompile.program.nodes import Axis, Expr
+from bpcompile.program.nodes import Axis, Expr, node
 
 # How strongly a formula holds together, from sums to atoms.
 SUM, BIG, PRODUCT, SIGN, POWER, ATOM = 1, 2, 3, 3, 5, 6
@@ -43,6 +43,8 @@ _NUMBERS: Final[tuple[tuple[float, Notation], ...]] = (
     (math.sqrt(2 / math.pi), Root(Fraction(Number("2"), Symbol("π")))),
     (2 / math.sqrt(math.pi), Fraction(Number("2"), Root(Symbol("π")))),
     (-2 / math.sqrt(math.pi), row(Operator("−", "plain"), Fraction(Number("2"), Root(Symbol("π"))))),
+    (1 / math.sqrt(math.pi), Fraction(Number("1"), Root(Symbol("π")))),
+    (0.5 * (2 / math.sqrt(math.pi)), Fraction(Number("1"), Root(Symbol("π")))),
     (math.log(2), row(Symbol("log", "upright"), Number("2"))),
     (1 / math.log(2), Fraction(Number("1"), row(Symbol("log", "upright"), Number("2")))),
     (1 / math.log(10), Fraction(Number("1"), row(Symbol("log", "upright"), Number("10")))),
@@ -210,7 +212,18 @@ def _needs_dot(left: Notation, right: Notation) -> bool:
 
 
 def _quotient(e: Expr, names: Names) -> Laid:
-    return Fraction(laid_out(e.args[0], names), laid_out(e.args[1], names)), POWER - 1
+    """A fraction; fractions of fractions are one, with the product of the divisors below."""
+    below: list[Expr] = []
+    above = e
+    while above.op == "div":
+        below = [*factors(above.args[1]), *below]
+        above = above.args[0]
+    if len(below) == 1:
+        return Fraction(laid_out(above, names), laid_out(below[0], names)), POWER - 1
+    product = below[0]
+    for f in sorted(below[1:], key=below.index):
+        product = node("mul", (product, f))
+    return Fraction(laid_out(above, names), _product(product, names)[0]), POWER - 1
 
 
 def _power(e: Expr, names: Names) -> Laid:
@@ -309,14 +322,26 @@ def _is_one(e: Expr) -> bool:
 def _delta_or_bracket(condition: Expr, names: Names) -> Notation:
     """1 where the condition holds, else 0: a Kronecker delta where indices are compared, else a bracket."""
     parts: list[Notation] = []
-    for c in factors(condition, "and"):
-        if c.op == "eq" and any(_is_index(a) for a in c.args):
+    conditions = factors(condition, "and")
+    while conditions:
+        c = conditions.pop(0)
+        within = next((d for d in conditions if _is_interval(c, d)), None)
+        if within is not None:
+            conditions.remove(within)
+            upper = row(Operator(_COMPARISONS[within.op], "relation"), laid_out(within.args[1], names))
+            parts.append(Group(row(laid_out(c, names), upper), "[", "]"))
+        elif c.op == "eq" and any(_is_index(a) for a in c.args):
             pair = tuple(laid_out(a, names) for a in c.args)
             simple = all(isinstance(p, Symbol) for p in pair)
             parts.append(Script(Symbol("δ"), Row(pair) if simple else separated(pair)))
         else:
             parts.append(Group(laid_out(c, names), "[", "]"))
     return row(*parts)
+
+
+def _is_interval(a: Expr, b: Expr) -> bool:
+    """True for ``low <= x`` and ``x < high``."""
+    return a.op in ("le", "lt") and b.op in ("le", "lt") and a.args[1] is b.args[0]
 
 
 def _is_index(e: Expr) -> bool:
@@ -414,6 +439,11 @@ def _diagonal(e: Expr, names: Names) -> Laid:
     return row(Symbol("diag", "upright"), Group(laid_out(e.args[0], names))), ATOM
 
 
+def _sum_of(e: Expr, names: Names) -> Laid:
+    body, strength = _formula(e.args[0], names)
+    return row(Big("∑", axis_symbol(e.value)), body if strength >= PRODUCT else Group(body)), BIG
+
+
 def _indicator(e: Expr, names: Names) -> Laid:
     return Group(laid_out(e.args[0], names), "[", "]"), ATOM
 
@@ -458,4 +488,5 @@ _HANDLERS: Final[dict[str, Callable[[Expr, Names], Laid]]] = {
     "onehot": _onehot,
     "diagonal": _diagonal,
     "indicator": _indicator,
+    "sum_of": _sum_of,
 }

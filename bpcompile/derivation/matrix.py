@@ -17,6 +17,7 @@ op                 value                meaning
 ``onehot``         Axis                 the column with a 1 at the place of its argument
 ``diagonal``                            the diagonal matrix of a column
 ``indicator``                           1 where a condition holds, else 0
+``sum_of``         Axis                 the sum of matrices, one for each value of an axis
 ================== ==================== ==========================================================================
 
 Scalar functions, sums and differences stand for themselves, element by element.
@@ -25,11 +26,11 @@ Scalar functions, sums and differences stand for themselves, element by element.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bpcompile.derivation.formula import is_zero
-from bpcompile.program.nodes import UNARY_FUNCTIONS, Axis, Expr, axes_of, const, node
+from bpcompile.program.nodes import UNARY_FUNCTIONS, ZERO, Axis, Expr, axes_of, const, node
 
 _COMPARISONS: Final = ("lt", "le", "eq", "ne")
 
@@ -44,10 +45,13 @@ class Layout:
         Whether a batch is a matrix whose columns are the examples; else its rows are.
     fixed : collection of Axis
         Axes that stay subscripts: time, the layer number.
+    time : collection of str
+        Names of axes over which matrices are added up one by one: sums over time.
     """
 
     columns: bool = True
     fixed: Collection[Axis] = ()
+    time: Collection[str] = ()
 
 
 def orientation(axes: Sequence[Axis], layout: Layout) -> tuple[Axis | None, Axis | None] | None:
@@ -229,6 +233,9 @@ class _Recognizer:
 
     def selected(self, condition: Expr, value: Expr, r: Axis, c: Axis | None) -> Expr | None:
         """``value`` where the condition holds, else 0."""
+        if not self.free(condition):
+            inner = self.matrix(value, r, c)
+            return None if inner is None else node("where", (condition, inner, ZERO))
         mark = self.indicator(condition, r, c)
         if mark is None or (value.op == "const" and value.value == 1):
             return mark
@@ -257,6 +264,9 @@ class _Recognizer:
         kind, over = e.value
         if kind not in ("sum", "mean") or len(over) != 1:
             return None
+        if kind == "sum" and over[0].name in self.layout.time:
+            each = _Recognizer(replace(self.layout, fixed=(*self.layout.fixed, over[0]))).matrix(e.args[0], r, c)
+            return None if each is None else node("sum_of", (each,), over[0])
         result = self.contracted(e.args[0], over[0], r, c)
         if kind == "mean" and result is not None:
             return node("scaled", (node("div", (const(1), node("size", (), over[0]) if over[0].extent is None

@@ -36,8 +36,8 @@ GREEK: Final[dict[str, str]] = dict(zip(
 COST: Final = "C"
 LOSS: Final = "loss"
 _TEMPORARY: Final[dict[str, str]] = {
-    "softmax": "p", "max": "m", "min": "m", "sum": "s", "shifted": "s", "shift": "m", "argmax": "k", "argmin": "k",
-    "mean": "m", "arg": "k", "next": "next", "start": "start", "draw": "ξ",
+    "softmax": "p", "max": "m", "min": "m", "sum": "s", "shifted": "s", "shift": "m", "argmax": "κ", "argmin": "κ",
+    "mean": "m", "arg": "κ", "next": "next", "start": "start", "draw": "ξ",
 }  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bpcompile.derivation.context import Context
-from bpcompile.derivation.formula import PRODUCT, factor_of_product, factors, laid_out
-from bpcompile.derivation.notation import Below, Group, Notation, Number, Operator, Row, Words, row
+from bpcompile.derivation.formula import axis_symbol, factor_of_product, factors, laid_out
+from bpcompile.derivation.notation import Below, Big, Group, Notation, Number, Operator, Row, Words, row
 from bpcompile.program.nodes import Axis, Expr
 
 Shape = tuple[int | None, int | None]
@@ -36,7 +36,7 @@ def shape_of(context: Context, e: Expr) -> Shape:
         case "diagonal":
             rows, _ = shape_of(context, e.args[0])
             return rows, rows
-        case "scaled":
+        case "scaled" | "where":
             return shape_of(context, e.args[1])
     shapes = [shape_of(context, a) for a in e.args]
     return next((s for s in shapes if s != (1, 1)), (1, 1))
@@ -53,6 +53,9 @@ def annotated(context: Context, e: Expr, axes: Sequence[Axis], fixed: Sequence[A
     """The formula with a brace and a shape under each matrix that is a factor."""
     if e.op == "matmul":
         return row(*[_braced(context, f) for f in factors(e, "matmul")])
+    if e.op == "sum_of":
+        inner = annotated(context, e.args[0], axes, fixed)
+        return row(Big("∑", axis_symbol(e.value)), Group(inner) if e.args[0].op in ("add", "sub", "neg") else inner)
     if e.op == "hadamard":
         parts: list[Notation] = []
         for f in factors(e, "hadamard"):
@@ -62,7 +65,9 @@ def annotated(context: Context, e: Expr, axes: Sequence[Axis], fixed: Sequence[A
             parts.append(Group(inner) if f.op == "matmul" else inner)
         return row(*parts)
     if e.op == "scaled":
-        return row(factor_of_product(e.args[0], context.names), annotated(context, e.args[1], axes, fixed))
+        inner = annotated(context, e.args[1], axes, fixed)
+        inner = Group(inner) if e.args[1].op in ("add", "sub", "neg") else inner
+        return row(factor_of_product(e.args[0], context.names), inner)
     return laid_out(e, context.names)
 
 
@@ -72,5 +77,3 @@ def _braced(context: Context, e: Expr) -> Notation:
         body = Group(body)
     return Below(body, _remark(shape_of(context, e)))
 
-
-__all__ = ["PRODUCT", "annotated", "shape_of"]

@@ -6,20 +6,26 @@ the record; what is made here is how they are put one below the other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from bpcompile.calculus.algebra import ZERO, add, is_number, mul, select
 from bpcompile.calculus.differentiate import adjoint_name
 from bpcompile.calculus.gather import gather
 from bpcompile.calculus.record import Contribution
-from bpcompile.calculus.simplify import simplify
+from bpcompile.calculus.simplify import matched, simplify
 from bpcompile.derivation.axes import Letters, apart, bound_axes, places, renamed, unshadowed
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.view import is_batch, tidied
-from bpcompile.program.affine import affine, simplify_integer
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis, const, load, loads, node, rebuild, reduce, substitute
+from bpcompile.program.affine import affine, interval, simplify_integer
+from bpcompile.program.guards import simplify_guards
+from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, const, load, loads, node, rebuild, reduce, substitute
 from bpcompile.program.statements import Statement
+
+
+LONGEST_INLINED: Final = 24
+"""How many nodes the adjoint of an intermediate may have to be put in where it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class Local:
 
 def shown(context: Context, e: Expr) -> Expr:
     """A recorded tree as it is printed."""
-    return unshadowed(tidied(context.view.tree(e)))
+    return unshadowed(tidied(integers_simplified(context.view.tree(e))))
 
 
 def solved_subscripts(context: Context, subscripts: Sequence[Expr], at: Sequence[Axis]) -> dict[Axis, Expr]:
@@ -164,7 +170,7 @@ def _local(context: Context, target: str, axes: tuple[Axis, ...], tensor: str, w
         short = value if gathered is None else gathered.expression
         contracted = short if contracted is None else add(contracted, short)
     assert deltas is not None and contracted is not None
-    contracted = simplify(contracted, lambda _a, _b: None)
+    contracted = simplify(contracted, lambda a, b: _quotient_of_forward_pass(context, a, b))
     show = context.view
     values = substitute(contracted, _own_values(context, target))
     return Local(
@@ -176,6 +182,16 @@ def _local(context: Context, target: str, axes: tuple[Axis, ...], tensor: str, w
         shown(context, contracted),
         shown(context, values),
     )
+
+
+def _quotient_of_forward_pass(context: Context, numerator: Expr, divisor: Expr) -> Expr | None:
+    """The tensor that holds a quotient, where the forward pass has it: a softmax."""
+    for s in context.stable.values():
+        if s.plain and not s.reduce and s.body.op == "div" and divisor.op == "load" and s.body.args[1].op == "load":
+            at = matched(s.body, node("div", (numerator, divisor)), s.axes)
+            if at is not None and len(at) == len(s.axes):
+                return load(s.target, (at[a] for a in s.axes))
+    return None
 
 
 def _own_values(context: Context, target: str) -> dict[Expr, Expr]:
@@ -231,7 +247,7 @@ def adjoint(context: Context, tensor: str) -> Adjoint | None:
         part = _inserted(context, c, domain, final)
         inserted = part if inserted is None else node("add", (inserted, part))
         short = None if c.gather is None else _at(c.gather, recorded, final, domain)
-        short = part if short is None else short
+        short = _partly_contracted(context, c, domain, final) if short is None else short
         contracted = short if contracted is None else add(contracted, short)
     chain, readers = _chain(context, tensor, final)
     assert inserted is not None and contracted is not None
@@ -246,6 +262,25 @@ def adjoint(context: Context, tensor: str) -> Adjoint | None:
         shown(context, simplified),
         readers,
     )
+
+
+def _in_range(solved: Mapping[Axis, Expr]) -> list[Expr]:
+    """What must hold so that a reader is there: the step after the last one reads nothing."""
+    conditions: list[Expr] = []
+    for a, value in solved.items():
+        low, high = interval(value)
+        if low < 0:
+            conditions.append(node("le", (const(0), value)))
+        if a.extent is not None and high >= a.extent:
+            conditions.append(_less(value, a.extent))
+    return conditions
+
+
+def _less(value: Expr, extent: int) -> Expr:
+    """``t + 1 < T`` as ``t < T - 1``."""
+    form = affine(value)
+    rest = simplify_integer(node("sub", (value, const(form.constant))))
+    return node("lt", (rest, const(extent - form.constant)))
 
 
 def _letters_of_domain(
@@ -269,8 +304,23 @@ def _inserted(context: Context, c: Contribution, names: dict[Axis, Axis], final:
     swap = {axis(names[a]): value for a, value in solved.items()}
     at = tuple(simplify_integer(substitute(renamed(i, names), swap)) for i in c.access.args)
     value = renamed(apart(c.scatter.body, names.values()), names)
-    body = with_deltas(integers_simplified(substitute(value, swap)), at, final)
+    value = integers_simplified(substitute(value, swap))
+    for condition in reversed(_in_range(solved)):
+        value = select(condition, value, ZERO)
+    body = simplify_guards(with_deltas(value, at, final))
     return summed_over(body, [names[a] for a in domain if a not in solved and (not is_batch(a) or a not in final)])
+
+
+def _partly_contracted(context: Context, c: Contribution, names: dict[Axis, Axis], final: Sequence[Axis]) -> Expr:
+    """A scatter: the places that depend on data keep their deltas, the others are solved."""
+    at = [renamed(i, names) for i in c.access.args]
+    value = renamed(apart(c.scatter.body, names.values()), names)
+    told = [(i, p) for i, p in zip(at, final, strict=True) if not loads(i)]
+    asked = [(i, p) for i, p in zip(at, final, strict=True) if loads(i)]
+    value = with_deltas(value, [i for i, _ in asked], [p for _, p in asked])
+    domain = tuple(names[a] for a in (*c.source.axes, *c.source.over))
+    found = gather(value, [i for i, _ in told], domain, [p for _, p in told])
+    return _inserted(context, c, names, final) if found is None else found.expression
 
 
 def integers_simplified(e: Expr) -> Expr:
@@ -306,6 +356,8 @@ def _chain(context: Context, tensor: str, final: tuple[Axis, ...]) -> tuple[Expr
             standing.setdefault((tuple(solved.items()), _read_once(context, p.subscripts, final)))
         for at, once in standing:
             term = _chain_term(context, y, tensor, own, dict(at))
+            for condition in reversed(_in_range(dict(at))):
+                term = select(condition, term, ZERO)
             for place, where in once:
                 term = select(node("eq", (axis(place), where)), term, ZERO)
             if is_number(term, 0):
@@ -350,6 +402,8 @@ def inlined(context: Context, e: Expr, keep: str) -> Expr:
         tensor = x.value[0].removesuffix(".bar")
         known = None if tensor in context.names.errors else adjoint(context, tensor)
         if known is None or known.simplified is None or known.simplified.op == "where":
+            continue
+        if len(children_first(known.simplified)) > LONGEST_INLINED:
             continue
         value = apart(known.simplified, [*axes_of(e), *bound_axes(e)])
         value = substitute(value, {axis(a): i for a, i in zip(known.axes, x.args, strict=True)})

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction as Ratio
+from math import prod
 
 from bpcompile.calculus.algebra import add, div, is_number, mul, neg, sub
 from bpcompile.derivation.axes import apart, renamed
@@ -115,19 +117,59 @@ def tidied(e: Expr) -> Expr:
 
 
 def _tidy(e: Expr) -> Expr:
-    if e.op == "eq" and e.args[0].kind == "int" and str(e.args[1]) < str(e.args[0]) and e.args[1].op == "axis":
-        return node("eq", e.args[::-1])
-    if e.op == "where" and is_number(e.args[2], 0):
-        negated = neg(e.args[1])
-        if e.args[1].op == "neg" or (e.args[1].op == "const" and e.args[1].kind != "bool" and e.args[1].value < 0):
-            return node("neg", (node("where", (e.args[0], negated, e.args[2])),))
-    if e.op == "add" and e.args[1].op == "neg":
-        return node("sub", (e.args[0], e.args[1].args[0]))
-    if e.op == "sub" and e.args[1].op == "neg":
-        return node("add", (e.args[0], e.args[1].args[0]))
-    if e.op == "mul" and e.args[0].op == "const" and e.args[1].op == "mul" and e.args[1].args[0].op == "const":
-        return mul(const(e.args[0].value * e.args[1].args[0].value), e.args[1].args[1])
+    match e.op:
+        case "eq" if e.args[0].kind == "int" and str(e.args[1]) < str(e.args[0]) and e.args[1].op == "axis":
+            return node("eq", e.args[::-1])
+        case "where" if is_number(e.args[2], 0) and _is_negative(e.args[1]):
+            return node("neg", (node("where", (e.args[0], neg(e.args[1]), e.args[2])),))
+        case "reduce" if e.value[0] == "sum" and e.args[0].op == "neg":
+            return node("neg", (node("reduce", e.args[0].args, e.value),))
+        case "add" if e.args[1].op == "neg":
+            return node("sub", (e.args[0], e.args[1].args[0]))
+        case "add" if e.args[0].op == "neg":
+            return node("sub", (e.args[1], e.args[0].args[0]))
+        case "sub" if e.args[1].op == "neg":
+            return node("add", (e.args[0], e.args[1].args[0]))
+        case "mul":
+            return _numbers_first(e)
     return e
+
+
+def _is_negative(e: Expr) -> bool:
+    return e.op == "neg" or (e.op == "const" and e.kind != "bool" and e.value < 0)
+
+
+def _numbers_first(e: Expr) -> Expr:
+    """A product with its rational numbers multiplied and in front, its sign outside."""
+    parts = _factors(e)
+    rational = [(f, ratio) for f in parts if (ratio := _ratio(f)) is not None]
+    signs = sum(f.op == "neg" for f in parts)
+    if len(rational) < 2 and not signs and not (rational and parts[0] is not rational[0][0]):
+        return e
+    total = prod((r for _, r in rational), start=Ratio(-1) ** signs)
+    kept = [f.args[0] if f.op == "neg" else f for f in parts if _ratio(f) is None]
+    size = abs(total)
+    number = const(size.numerator) if size.denominator == 1 else node("div", (const(size.numerator), const(size.denominator)))
+    items = kept if size == 1 and kept else [number, *kept]
+    result = items[0]
+    for f in items[1:]:
+        result = node("mul", (result, f))
+    return node("neg", (result,)) if total < 0 else result
+
+
+def _factors(e: Expr) -> list[Expr]:
+    return [*_factors(e.args[0]), *_factors(e.args[1])] if e.op == "mul" else [e]
+
+
+def _ratio(e: Expr) -> Ratio | None:
+    """The value of a simple rational number."""
+    if e.op == "const" and e.kind in ("int", "real") and abs(e.value) < 1e9:
+        value = Ratio(e.value)
+        return value if value.denominator <= 64 and value else None
+    if e.op == "div":
+        above, below = _ratio(e.args[0]), _ratio(e.args[1])
+        return None if above is None or below is None else above / below
+    return None
 
 
 def with_places(e: Expr, old: Collection[Axis], new: Collection[Axis]) -> Expr:

@@ -88,7 +88,7 @@ def _value_and_grad(program: Program, names: list[Names]) -> _Function:
     loss = [t.name for t in program.tensors.values() if t.role == "loss"]
     lines, ids = _body(program, [*loss, *(name for _, name in (*gradients, *states))], names)
     lines.append(f"gradients = {_dictionary((of, ids.of(name)) for of, name in gradients)}")
-    lines.append(f"state = {_dictionary((of, ids.of(name)) for of, name in states)}")
+    lines.append(f"state = {_dictionary((of, ids.of(name)) for of, name in states)}{' if training else {}' if states else ''}")
     lines.append(f"return {ids.of(loss[0]) if loss else '0.0'}, gradients, state")
     return _Function(
         "value_and_grad",

@@ -70,19 +70,31 @@ def _localized(kernel: Kernel, tensors: Mapping[str, Tensor], users: Mapping[str
     local = [
         name
         for name in dict.fromkeys(s.target for s in statements)
-        if tensors[name].role == "temporary" and users[name] == 1 and _stays(name, statements, own, tensors[name])
-    ]
+        if tensors[name].role == "temporary" and users[name] == 1
+        and _stays(name, kernel, statements, own, tensors[name])
+    ]  # fmt: skip
     return replace(kernel, local=frozenset(local))
 
 
-def _stays(name: str, statements: tuple[Statement, ...], own: tuple[Axis, ...], tensor: Tensor) -> bool:
+def _groups(name: str, kernel: Nest | Contraction) -> set[int]:
+    """The groups of joined statements that use a tensor."""
+    if isinstance(kernel, Contraction):
+        return {0}
+    pairs = zip(kernel.statements, kernel.joined, strict=True)
+    return {g for s, g in pairs if name in (a.tensor for a in accesses(s))}
+
+
+def _stays(
+    name: str, kernel: Nest | Contraction, statements: tuple[Statement, ...], own: tuple[Axis, ...], tensor: Tensor
+) -> bool:
     """True if each iteration writes the tensor before it reads it, in a buffer that is small enough."""
     first = next(s for s in statements if name in (a.tensor for a in accesses(s)))
     if first.target != name or first.accumulate or any(a.tensor == name for a in accesses(first)[1:]):
         return False
     size = 1
+    alone = len(_groups(name, kernel)) == 1
     for k, e in enumerate(first.subscripts):
-        if e.op == "axis" and e.value in own:
+        if e.op == "axis" and (e.value in own or (alone and e.value in first.axes)):
             continue
         extent = tensor.shape[k]
         if extent is None or e.op != "axis" or e.value not in first.axes:
@@ -110,12 +122,7 @@ def _local_strides(name: str, kernel: Nest | Contraction, tensor: Tensor) -> tup
     first = next(s for s in statements if s.target == name)
     if isinstance(kernel, Contraction):
         return (0,) * len(tensor.shape)
-    groups = {
-        g
-        for s, g in zip(kernel.statements, kernel.joined, strict=True)
-        if name in (a.tensor for a in accesses(s))
-    }
-    shared = set(kernel.axes) | (set(first.axes) if len(groups) == 1 else set())
+    shared = set(kernel.axes) | (set(first.axes) if len(_groups(name, kernel)) == 1 else set())
     strides = [0] * len(tensor.shape)
     step = 1
     for k in range(len(tensor.shape) - 1, -1, -1):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from bpcompile.errors import NetworkError
 from bpcompile.program.affine import affine
@@ -124,7 +125,11 @@ def _ordered(groups: Sequence[list[int]], after: Sequence[Sequence[int]]) -> lis
 # --- one cycle ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
+_MOST_CHOICES: Final = 10_000
+"""How many ways of taking axes for the time are looked at."""
+
+
+@dataclass(frozen=True)
 class _Cycle:
     """Which axis of each statement, and which dimension of each tensor, is the time of a recurrence."""
 
@@ -132,39 +137,34 @@ class _Cycle:
     time_axis: dict[int, Axis] = field(default_factory=dict)
     dimension: dict[str, int] = field(default_factory=dict)
 
-    def spread(self, first: Axis) -> None:
-        """Take an axis of the first statement for the time, and follow it through the reads to all others."""
-        self._set(0, first)
+    def having(self, k: int, a: Axis) -> _Cycle:
+        """This cycle with an axis taken for the time of one statement."""
+        s = self.statements[k]
+        return replace(
+            self, time_axis={**self.time_axis, k: a}, dimension={**self.dimension, s.target: s.axes.index(a)}
+        )
+
+    def choice(self) -> tuple[int, list[Axis], Expr] | None:
+        """The next statement whose time follows from an access, what it may be, and the access; None if all are known.
+
+        An access's time subscript is its reader's time, shifted. ``h[n, t, t-1]`` leaves a choice: the step is tried first.
+        """
         writers = {s.target: k for k, s in enumerate(self.statements)}
-        reads = [(k, e) for k, s in enumerate(self.statements) for e in _reads(s) if e.value[0] in writers]
-        known = 0
-        while known < len(self.time_axis) + len(self.dimension):
-            known = len(self.time_axis) + len(self.dimension)
-            for k, e in reads:
-                self._learn(k, e, writers[e.value[0]])
-        for k, s in enumerate(self.statements):
-            if k not in self.time_axis:
-                raise _NoTimeError(f"'{s.origin.equation}' depends on itself without a step in any index")
-
-    def _learn(self, reader: int, e: Expr, writer: int) -> None:
-        """Deduce from one access of the cycle: its time subscript is the reader's time, shifted."""
-        tensor = e.value[0]
-        if tensor not in self.dimension and reader in self.time_axis:
-            time = axis(self.time_axis[reader])
-            shifts = [d for d, subscript in enumerate(e.args) if _shift(subscript, time) is not None]
-            if len(shifts) != 1:
-                raise _NoTimeError(f"'{e}' is not read at a constant distance")
-            self._set(writer, self.statements[writer].axes[shifts[0]])
-        if tensor in self.dimension and reader not in self.time_axis:
-            subscript = e.args[self.dimension[tensor]]
-            own = [a for a in self.statements[reader].axes if _shift(subscript, axis(a)) is not None]
-            if len(own) != 1:
-                raise _NoTimeError(f"'{e}' is not read at a constant distance")
-            self._set(reader, own[0])
-
-    def _set(self, k: int, a: Axis) -> None:
-        self.time_axis[k] = a
-        self.dimension[self.statements[k].target] = self.statements[k].axes.index(a)
+        found: list[tuple[int, list[Axis], Expr]] = []
+        for reader, s in enumerate(self.statements):
+            for e in _reads(s):
+                if e.value[0] not in writers:
+                    continue
+                writer = writers[e.value[0]]
+                if reader in self.time_axis and writer not in self.time_axis:
+                    time = axis(self.time_axis[reader])
+                    shifts = [(a, _shift(i, time)) for a, i in zip(self.statements[writer].axes, e.args, strict=True)]
+                    axes = [a for a, k in shifts if k is not None]
+                    found.append((writer, sorted(axes, key=lambda a: dict(shifts)[a] == 0), e))
+                if writer in self.time_axis and reader not in self.time_axis:
+                    subscript = e.args[self.dimension[e.value[0]]]
+                    found.append((reader, [a for a in s.axes if _shift(subscript, axis(a)) is not None], e))
+        return min(found, key=lambda c: len(c[1]), default=None)
 
     def distances(self) -> list[tuple[int, int, int]]:
         """(writer, reader, steps back) of every access within the cycle."""
@@ -212,10 +212,18 @@ def _time_loop(statements: list[Statement]) -> TimeLoop:
     why = "a scatter stands in the cycle"
     if not any(s.accumulate for s in statements) and len({s.target for s in statements}) == len(statements):
         why = f"'{statements[0].origin.equation}' depends on itself without a step in any index"
-        for first in statements[0].axes:
-            cycle = _Cycle(statements)
+        open_ = [_Cycle(statements).having(0, a) for a in reversed(statements[0].axes)]
+        for _ in range(_MOST_CHOICES):
+            if not open_:
+                break
+            cycle = open_.pop()
+            choice = cycle.choice()
+            if choice is not None:
+                k, axes, e = choice
+                why = why if axes else f"'{e}' is not read at a constant distance"
+                open_ += [cycle.having(k, a) for a in reversed(axes)]
+                continue
             try:
-                cycle.spread(first)
                 return cycle.loop()
             except _NoTimeError as error:
                 why = str(error)

@@ -178,7 +178,7 @@ def _worth_storing(e: Expr) -> bool:
     if any(x.op == "draw" for x in children_first(e)):
         return True
     used = loads(e)
-    return len(used) > 1 or (bool(used) and any(_expensive(x) for x in children_first(e)))
+    return len(used) > 1 or (bool(used) and any(is_expensive(x) for x in children_first(e)))
 
 
 def _register_sign(s: Statement, body: Expr, known: _Known, free: tuple[Axis, ...]) -> None:
@@ -189,7 +189,10 @@ def _register_sign(s: Statement, body: Expr, known: _Known, free: tuple[Axis, ..
             _register(s, key, axes, known, free)
 
 
-def _expensive(e: Expr) -> bool:
+def is_expensive(e: Expr) -> bool:
+    """True if an operation costs more than reading its result; small powers and divisions by a scalar do not."""
+    if e.op == "pow" and e.args[1].op == "const":
+        return e.args[1].value not in (2, 3, 4)
     return e.op in EXPENSIVE and not (e.op == "div" and not loads(e.args[1]))
 
 

@@ -124,6 +124,10 @@ def _within(s: Sight, i: str, extent: int) -> list[str]:
     return options
 
 
+def _leaf(s: Sight, scope: Scope, depth: int) -> str:
+    return leaf(s, scope)
+
+
 def _sum_of_two(s: Sight, scope: Scope, depth: int) -> str:
     a, b = expression(s, scope, depth - 1), expression(s, scope, depth - 1)
     return f"({a} {pick(s.choices, ('+', '-'))} {b})"
@@ -284,6 +288,6 @@ def renamed(text: str, names: dict[str, str]) -> str:
 
 
 PRODUCTIONS: tuple[Callable[[Sight, Scope, int], str], ...] = (
-    _sum_of_two, _product, _contraction, _function, _reduction, _contraction, _product, _of_bounded, _product_of_three,
+    _leaf, _sum_of_two, _product, _contraction, _function, _reduction, _contraction, _product, _of_bounded, _product_of_three,
     _reduction, _quotient, _kinked, _where, _extreme, _softmax, _logsumexp, _power, _guarded, _stopped, _random_number,
 )  # fmt: skip

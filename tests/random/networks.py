@@ -209,12 +209,12 @@ def network(choices: Choices, draws: bool = False) -> Case:
         calls.append((number, arguments, results))
         known.update({r: Known(r, t.dims, True) for r, t in zip(results, output, strict=True)})
 
-    for k in range(choices.integer(0, 2)):
+    for k in range(choices.integer(0, 2)):  # a state belongs to one call: of two calls the last would set it
         arguments = tuple(name for name in known if not chance(choices, 30)) or tuple(known)[:1]
         made, output = layer(choices, f"layer{k}", _local(known, arguments), False, draws)
         layers.append(made)
         call(k, arguments, "h", output)
-        if chance(choices, 40):
+        if chance(choices, 40) and not made.state:
             call(k, tuple(_like(choices, known, name) for name in arguments), "g", output)
     arguments = tuple(known)
     made, output = layer(choices, "last", _local(known, arguments), True, draws)

@@ -81,9 +81,10 @@ def lines_of(context: Context, a: Adjoint) -> tuple[Line, ...]:
     final = result
     if a.tensor in names.errors or not student:
         final = inlined(context, result, a.tensor)
-        lines.append(line(names, final, "what is known put in"))
+        lines.append(line(names, final, "with the derivatives above"))
     lines += matrix_lines(context, a, final)
-    return distinct(lines)
+    left = _left(context, a)
+    return distinct([x for x in lines if x.shown != left])
 
 
 def _paths(a: Adjoint) -> str:
@@ -91,11 +92,12 @@ def _paths(a: Adjoint) -> str:
 
 
 def _contraction(a: Adjoint, contracted: Expr) -> str:
-    before = sum(x.op == "reduce" for x in children_first(a.inserted))
-    after = sum(x.op == "reduce" for x in children_first(contracted))
+    before = sum(x.op == "eq" for x in children_first(a.inserted))
+    after = sum(x.op == "eq" for x in children_first(contracted))
     if after == before:
-        return "the same, in order"
-    return "the deltas pick one term" if after == 0 else "the deltas leave one sum"
+        return "in order"
+    sums = any(x.op == "reduce" for x in children_first(contracted))
+    return "the deltas leave one sum" if sums else "the deltas pick one term"
 
 
 def matrix_lines(context: Context, a: Adjoint, tree: Expr) -> list[Line]:

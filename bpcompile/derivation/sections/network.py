@@ -10,7 +10,7 @@ from bpcompile.derivation.notation import Operator, Symbol, row
 from bpcompile.derivation.steps import shown, tensor_axes
 from bpcompile.derivation.view import whole
 from bpcompile.derivation.writing import dimensions, distinct, line, matrix_equation, symbol, text
-from bpcompile.program.nodes import Axis
+from bpcompile.program.nodes import Axis, children_first
 
 
 def network_section(context: Context) -> Section:
@@ -92,14 +92,39 @@ def forward_equations(context: Context, target: str) -> list[Block]:
     claim = Claim("value", target)
     lines = [line(context.names, tree)]
     final = tree
-    if any(r.tensor == target for r in context.rewritings) and target in context.stable:
+    fired = dict.fromkeys(
+        r.rule for r in context.rewritings if r.tensor == target and r.rule != "value of the forward pass"
+    )
+    named = _named(context, target)
+    if target in context.stable and (fired or named):
         final = shown(context, whole(context.stable[target]))
-        names = dict.fromkeys(r.rule for r in context.rewritings if r.tensor == target and r.rule != "value of the forward pass")
-        lines.append(line(context.names, final, ", ".join(names)))
-    beside = matrix_equation(context, target, final, axes, claim, fixed)
+        lines.append(line(context.names, final, ", ".join(fired) if fired else "sums named"))
+    beside = matrix_equation(context, target, final if not named else tree, axes, claim, fixed)
     index = distinct(lines)
     found.append(Equation(symbol(context, target, axes), index, claim, axes, f"forward.{target}", beside))
+    for name in named:
+        context.introduced[name] = None
+        own = context.view.axes(context.stable[name].axes)
+        value = shown(context, whole(context.stable[name]))
+        found.append(
+            Equation(symbol(context, name, own), (line(context.names, value),), Claim("value", name), own, f"forward.{name}")
+        )
     return found
+
+
+def _named(context: Context, target: str) -> list[str]:
+    """The compiler's own tensors that the equation reads and that have a name of their own."""
+    s = context.stable.get(target)
+    if s is None:
+        return []
+    tensors = dict.fromkeys(e.value[0] for e in children_first(whole(s)) if e.op == "load")
+    return [
+        t
+        for t in tensors
+        if t in context.stable and t not in context.own and t not in context.view.definitions
+        and t not in context.view.shifts and context.tensor(t).kind == "real" and t not in context.introduced
+        and context.has_adjoint(t)
+    ]  # fmt: skip
 
 
 def fixed_axes(context: Context, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:

@@ -93,7 +93,7 @@ class CallWriter:
     _times: dict[Axis, str] = field(default_factory=dict)
 
     def write(self) -> list[str]:
-        """The statements that run all kernels in order, and then copy the states' next values over the states."""
+        """The statements that run all kernels in order, and then, in training, copy the states' next values over them."""
         for step in self.schedule.steps:
             if isinstance(step, KernelLoop):
                 self._loop(step)
@@ -175,7 +175,7 @@ class CallWriter:
                 count *= extent or 1
             to, from_ = self._address(target, tensors[tensor.of]), self._address(source, tensor)
             yield f"/* {_plain(tensor.of)} takes its next value */"
-            yield f"memcpy({to}, {from_}, sizeof(real) * {count});"
+            yield f"if (call->training) memcpy({to}, {from_}, sizeof(real) * {count});"
 
 
 _PASSED: Mapping[str, str] = {

@@ -8,11 +8,12 @@ without ever building that matrix. The left operand is read where it lies. See `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from bpcompile.emit.c.access import index_text, offset
 from bpcompile.emit.c.affine import Affine
-from bpcompile.emit.c.contraction_axes import Span, count, count_text, digits, odometer, offset_text, single_stride, spans
+from bpcompile.emit.c.contraction_axes import count, count_text, digits, odometer, offset_text, single_stride, spans
 from bpcompile.emit.c.contraction_epilogue import finish_tile
 from bpcompile.emit.c.contraction_plan import DOT_ROWS, PACKED_DEPTH, PACKED_ROWS, Operand, Plan, make_plan
 from bpcompile.emit.c.kernel_text import Arguments, KernelText, Phase
@@ -59,11 +60,8 @@ def emit_contraction(
 
 def _local_memory(tensor: Tensor) -> Memory:
     """A tensor that is never stored; its strides only tell which axes are neighbours."""
-    strides: list[int] = []
-    for extent in reversed(tensor.shape):
-        strides.append(1 if not strides else strides[-1] * inner)
-        inner = extent or 1
-    return Memory("", tuple(reversed(strides)), tensor.shape, "real")
+    strides = [math.prod(extent or 1 for extent in tensor.shape[k + 1 :]) for k in range(len(tensor.shape))]
+    return Memory("", tuple(strides), tensor.shape, "real")
 
 
 def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, object], list[str]]:
@@ -141,7 +139,7 @@ def _outer_scope(plan: Plan, root: Scope) -> tuple[Scope, list[str]]:
         f"const ptrdiff_t {names[a]} = {text};" for a, text in zip(plan.outer, digits(sizes, "rest"), strict=True)
     ]
     every = {s.target for s in (plan.kernel.statement, *plan.kernel.epilogue)}
-    single = {a: "0" for a in _size_one_axes(plan)}
+    single = dict.fromkeys(_size_one_axes(plan), "0")
     return root.child({**names, **single}, writes=frozenset(every)), lines
 
 
@@ -162,7 +160,7 @@ def _operand_text(plan: Plan, operand: Operand, unit: Scope) -> str:
 
 
 def _place_text(plan: Plan, writer: ExpressionWriter, unit: Scope) -> str:
-    pointer = writer.memory(plan.kernel.statement.target).pointer
+    pointer = writer.memory(plan.host).pointer
     return offset(pointer, index_text(unit, _outside_tile(plan, plan.target), ()))
 
 

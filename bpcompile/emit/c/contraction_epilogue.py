@@ -16,7 +16,8 @@ from bpcompile.program.nodes import Axis
 def finish_tile(plan: Plan, writer: ExpressionWriter, unit: Scope) -> list[str]:
     """C statements over the rows ``row < row + height`` and the columns of a panel; empty where nothing is left to do.
 
-    Each vector of the tile is at ``done + r * step``; in a direct plan that is the target itself.
+    The sums of a row begin at ``done``; in a direct plan that is where they stay, or where a result of the epilogue
+    takes their place.
     """
     if plan.direct and not plan.kernel.epilogue:
         return []
@@ -24,7 +25,7 @@ def finish_tile(plan: Plan, writer: ExpressionWriter, unit: Scope) -> list[str]:
     rows = unit.child(row_axes)
     rows.lines.extend(row_lines)
     lane = plan.column_loop.axis
-    others = {a: "0" for a in plan.column_loop.collapsed}
+    others = dict.fromkeys(plan.column_loop.collapsed, "0")
     written = frozenset(s.target for s in (plan.kernel.statement, *plan.kernel.epilogue))
     lines: list[str] = []
     if heavy(plan.kernel.epilogue):

@@ -14,7 +14,8 @@ from bpcompile.emit.c.affine import Affine
 from bpcompile.emit.c.contraction_axes import Span, address_form, count, ordered, single_stride, spans
 from bpcompile.emit.c.loops import Loop, Uses, collapse, target_load, uses
 from bpcompile.emit.c.scope import ExpressionWriter
-from bpcompile.program.nodes import Axis, Expr
+from bpcompile.program.access import one_to_one
+from bpcompile.program.nodes import Axis, Expr, loads
 from bpcompile.program.schedule_types import Contraction
 
 Packing = Literal["rows", "transposed", "table", "runs"]
@@ -61,13 +62,15 @@ class Plan:
     """A contraction, ready to be written.
 
     ``outer`` axes are counted by the units of work, outermost first. ``columns`` are what a panel runs along, as one loop
-    where the target is stored by vectors (``column_loop``). ``direct``: tiles are added up in the target itself.
+    where the target is stored by vectors (``column_loop``). ``direct``: tiles are added up in the target itself, or, if
+    that is not stored, where the epilogue stores one of its results in the end (``host`` names the tensor).
     ``prefetch``: the next panel's memory, and (``prefetch_target``) the next tile's, is asked for ahead of time.
     """
 
     kernel: Contraction
     left: Operand
     right: Operand
+    host: str
     target: Affine
     outer: tuple[Axis, ...]
     rows: tuple[Axis, ...]
@@ -128,10 +131,9 @@ class Plan:
 
 def make_plan(kernel: Contraction, writer: ExpressionWriter) -> Plan:
     """Decide how to compute a contraction."""
-    statement = kernel.statement
-    used = uses(writer, (statement, *kernel.epilogue))
+    host = _host(kernel, writer)
+    target = address_form(host, writer.layout(host.value[0])[0])
     written = _elementwise_uses(kernel, writer)
-    target = used.forms[0]
     left, right = (Operand(e, address_form(e, writer.layout(e.value[0])[0])) for e in (kernel.left, kernel.right))
     rows, columns = kernel.rows, kernel.columns
     if _swapped(target, rows, columns):
@@ -143,13 +145,13 @@ def make_plan(kernel: Contraction, writer: ExpressionWriter) -> Plan:
     column_loops = collapse(columns, written) or [Loop(_nothing("columns"), 1, False)]
     column_loop = column_loops[-1]
     panel = (*column_loop.collapsed, column_loop.axis) if columns else ()
-    outer = (*outer, *(a for a in columns if a not in panel))
+    outer = tuple(sorted((*outer, *(a for a in columns if a not in panel)), key=lambda a: a.extent is not None))
     row_loops = tuple(collapse(rows, written))
-    local = statement.target in kernel.local
+    local = host.value[0] in kernel.local
     stored_whole = single_stride(spans(panel, (target,))) in (0, 1)
     direct = not local and stored_whole and single_stride(spans(rows, (target,))) is not None
     draft = Plan(
-        kernel, left, right, target, outer, rows, panel, depth, row_loops, column_loop, direct,
+        kernel, left, right, host.value[0], target, outer, rows, panel, depth, row_loops, column_loop, direct,
         packing="table", in_place=False, dot=False, tables=False, depth_block=0, row_block=None, depths_first=False,
         strips_first=False,
     )  # fmt: skip
@@ -189,7 +191,7 @@ def _with_tiles(plan: Plan) -> Plan:
     return replace(
         plan, packing=packing, dot=dot, in_place=in_place, tables=tables, depth_block=depth_block, row_block=row_block, run=run,
         strips_first=strips_first, depths_first=depths_first,
-        prefetch=packing in ("rows", "transposed") and None not in (columns, depth) and not batch and _large(plan.columns, plan.depth),
+        prefetch=packing in ("rows", "transposed") and None not in (columns, depth) and _large(plan.columns, plan.depth),
         prefetch_target=plan.direct and _large(plan.rows, plan.columns),
     )  # fmt: skip
 
@@ -237,6 +239,21 @@ def _balanced(size: int, limit: int) -> int:
         return size
     blocks = -(-size // limit)
     return min(limit, -(-size // blocks + 15) // 16 * 16) if blocks > 1 else size
+
+
+def _host(kernel: Contraction, writer: ExpressionWriter) -> Expr:
+    """The access at which sums may be added up: the target's, or that of a result which the epilogue only writes."""
+    statement = kernel.statement
+    if statement.target not in kernel.local:
+        return target_load(writer, statement)
+    read = {e.value[0] for s in kernel.epilogue for e in loads(s.body)} | {kernel.left.value[0], kernel.right.value[0]}
+    for s in kernel.epilogue:
+        described = writer.arguments.tensors[s.target]
+        own = {*kernel.local, *(other.target for other in kernel.epilogue if other is not s)}
+        whole = one_to_one(s) and set(s.axes) == set(statement.axes)
+        if described.kind == "real" and whole and not s.accumulate and s.target not in read | own:
+            return target_load(writer, s)
+    return target_load(writer, statement)
 
 
 def _swapped(target: Affine, rows: Sequence[Axis], columns: Sequence[Axis]) -> bool:

@@ -1,0 +1,190 @@
+"""The check of a derivation: every printed tree evaluated, against differences and against the generated code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpcompile.derivation.context import Context
+from bpcompile.derivation.document import Equation, Line
+from bpcompile.derivation.matrix import orientation
+from bpcompile.derivation.numeric import World, random_data, random_world
+from bpcompile.program.nodes import Axis
+
+Array = NDArray[Any]
+TOLERANCE: Final = 1e-6
+"""The largest error, relative to the largest value, that agreement may have."""
+
+SMALLEST: Final = 1e-3
+"""Values below this are compared absolutely."""
+
+MOST_SAMPLES: Final = 12
+MOST_JACOBIAN: Final = 4096
+
+
+@dataclass(frozen=True)
+class Row:
+    """One equation of the document, checked.
+
+    Attributes
+    ----------
+    equation : Equation
+        What was printed.
+    lines : int
+        How many of its lines were evaluated.
+    differences : float or None
+        The largest error against numeric differences (for a ``value``: against the forward pass).
+    generated : float or None
+        The largest error against what the generated code computed, for gradients that it returns.
+    magnitude : float
+        The largest value that was compared.
+    """
+
+    equation: Equation
+    lines: int
+    differences: float | None
+    generated: float | None
+    magnitude: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether all errors are small."""
+        return all(e is None or e <= TOLERANCE for e in (self.differences, self.generated))
+
+
+@dataclass(frozen=True)
+class Check:
+    """All rows of the check."""
+
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        """Whether every printed equation holds, and there was one."""
+        return bool(self.rows) and all(r.passed for r in self.rows)
+
+    @property
+    def worst(self) -> float:
+        """The largest error."""
+        return max((e for r in self.rows for e in (r.differences, r.generated) if e is not None), default=0.0)
+
+
+def verify(context: Context, equations: Iterable[Equation], seed: int = 0) -> Check:
+    """Check the equations of a derivation on random data."""
+    data = random_data(context, seed, 3)
+    world = random_world(context, seed, 3, data)
+    world.values.arrays |= world.adjoints()
+    gradients, notes = generated_gradients(context, data)
+    checker = _Checker(context, world, gradients, seed)
+    rows = [r for e in equations if (r := checker.row(e)) is not None]
+    return Check(tuple(rows), notes)
+
+
+def generated_gradients(context: Context, data: Mapping[str, Array]) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Gradients by the generated NumPy code, on the same data."""
+    from bpcompile.driver import compile as compiled
+
+    if context.network is None or any(".draw" in name for name in context.stable):
+        return {}, ("The network draws random numbers, so the generated code is not compared; its draws are its own.",)
+    wanted = [t.of for t in context.program.tensors.values() if t.role == "gradient"]
+    inputs = [name for name in wanted if name not in context.network.parameters]
+    model = compiled(context.network, backend="numpy", dtype="float64", wrt=("parameters", *inputs))
+    parameters = {name: data[name] for name in context.network.parameters}
+    rest = {name: a for name, a in data.items() if name in context.network.inputs or name in context.network.targets}
+    state = model.init_state()
+    for name in context.network.states:
+        state[name][...] = data[name]
+    _, grads = model.value_and_grad(parameters, state=state, **rest)
+    return {name: np.asarray(grads[name], dtype=float) for name in wanted}, ()
+
+
+@dataclass
+class _Checker:
+    context: Context
+    world: World
+    gradients: Mapping[str, Array]
+    seed: int
+
+    def row(self, e: Equation) -> Row | None:
+        """The row of one equation; None for what is only said."""
+        lines = [x for x in e.lines if x.tree is not None]
+        if e.claim.kind == "none" or not lines:
+            return None
+        values = [self.evaluated(e, x) for x in lines]
+        if e.claim.kind == "value":
+            return self.against(e, values, lines, self.world.values.arrays[e.claim.tensor], None)
+        if e.claim.kind == "local":
+            if self._is_large(e):
+                return None
+            return self.against(e, values, lines, self.world.jacobian(e.claim.tensor, e.claim.by), None)
+        return self.gradient(e, values, lines)
+
+    def _is_large(self, e: Equation) -> bool:
+        arrays = self.world.values.arrays
+        return arrays[e.claim.tensor].size * arrays[e.claim.by].size > MOST_JACOBIAN
+
+    def gradient(self, e: Equation, values: list[Array], lines: Sequence[Line]) -> Row:
+        tensor = e.claim.tensor
+        index = [v for v, x in zip(values, lines, strict=True) if not x.matrix]
+        if index and not self.context.time:
+            self.world.values.arrays[f"{tensor}.bar"] = index[-1]
+        mask = np.full(self.world.values.arrays[tensor].shape, np.nan)
+        places = list(np.ndindex(mask.shape))
+        generator = np.random.default_rng(self.seed)
+        if len(places) > MOST_SAMPLES:
+            chosen = generator.choice(len(places), MOST_SAMPLES, replace=False)
+            places = [places[k] for k in sorted(chosen)]
+        for place in places:
+            mask[place] = self.world.slope(tensor, place)
+        generated = self.gradients.get(tensor)
+        if generated is not None and self.context.single and self.context.tensor(tensor).shape[:1] == (None,):
+            generated = generated[0]
+        return self.against(e, values, lines, mask, generated)
+
+    def evaluated(self, e: Equation, line: Line) -> Array:
+        """The value of one line, over the axes of the equation."""
+        assert line.tree is not None
+        if not line.matrix:
+            return self.world.values.over(line.tree, e.axes)
+        return matrix_value(self.world, line, e.axes, self.context)
+
+    def against(
+        self, e: Equation, values: list[Array], lines: Sequence[Line], numeric: Array, generated: Array | None
+    ) -> Row:
+        known = ~np.isnan(numeric)
+        scale = max(SMALLEST, float(np.max(np.abs(numeric[known]), initial=0.0)))
+        error = max(_largest(np.abs(v - numeric)[known]) for v in values) / scale
+        other = None if generated is None else max(_largest(np.abs(v - generated)) for v in values) / scale
+        magnitude = float(np.max(np.abs(numeric[known]), initial=0.0))
+        return Row(e, len(lines), error, other, magnitude)
+
+
+def _largest(errors: Array) -> float:
+    """The largest error; NaN counts as infinite."""
+    if not errors.size:
+        return 0.0
+    return float(np.max(np.where(np.isnan(errors), np.inf, errors)))
+
+
+def matrix_value(world: World, line: Line, axes: Sequence[Axis], context: Context) -> Array:
+    """A matrix form for all values of its fixed axes, in the order of the axes."""
+    assert line.tree is not None
+    fixed = [a for a in axes if a.name in context.time]
+    free = [a for a in axes if a not in fixed]
+    layout = context.layout(fixed)
+    shape = orientation(axes, layout)
+    assert shape is not None
+    flipped = len(free) == 2 and shape[0] != free[0]
+    result = np.empty([world.values.extent(a) for a in axes])
+    for place in np.ndindex(*[world.values.extent(a) for a in fixed]):
+        env = {a: np.asarray(i) for a, i in zip(fixed, place, strict=True)}
+        value = world.values.matrix(line.tree, env)
+        value = value.T if flipped else value
+        at = tuple(place[fixed.index(a)] if a in fixed else slice(None) for a in axes)
+        result[at] = value.reshape([world.values.extent(a) for a in free])
+    return result
