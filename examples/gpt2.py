@@ -1,4 +1,4 @@
-"""A network of the shape of GPT-2's smallest (Radford et al. 2019): 12 layers, width 768, 50,257 tokens, 124 million parameters.
+"""A network of the shape of GPT-2's smallest (Radford et al. 2019): 12 layers, width 768, 50,257 tokens.
 
 Run it: python examples/gpt2.py [layers]. It prints how long each stage of the compiler takes; nothing is trained.
 """

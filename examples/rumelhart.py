@@ -1,9 +1,9 @@
-"""The networks of Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986): XOR and symmetry.
+"""XOR and symmetry: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
 
 The symmetry network has six inputs, two hidden units and one output, and tells whether the inputs are symmetric about their
-middle. It learns all 64 patterns at once, by gradient descent with momentum 0.9 and the paper's rate of 0.1 for the sum over
-patterns. What it finds is the figure of the paper: weights to a hidden unit that are equal and opposite about the middle, in the
-ratio 1 : 2 : 4.
+middle. It learns all 64 patterns at once, by gradient descent with momentum 0.9 and the paper's rate of 0.1 for the
+sum over patterns. What it finds is the figure of the paper: weights to a hidden unit that are equal and opposite about
+the middle, in the ratio 1 : 2 : 4.
 
 Run it: python examples/rumelhart.py
 """

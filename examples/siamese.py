@@ -1,6 +1,7 @@
 """A siamese network (Bromley et al. 1993): do two images show the same digit? Both go through the same layers.
 
-The loss is contrastive (Hadsell, Chopra and LeCun 2006, equation 4): pairs of one digit are drawn together, others pushed apart.
+The loss is contrastive (Hadsell, Chopra and LeCun 2006, equation 4): pairs of one digit are drawn together, others are
+pushed apart.
 
 Run it: python examples/siamese.py
 """

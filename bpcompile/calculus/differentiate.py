@@ -33,6 +33,7 @@ from bpcompile.program.nodes import (
     const,
     load,
     node,
+    size,
     substitute,
 )
 from bpcompile.program.statements import Origin, Statement, Tensor
@@ -343,7 +344,7 @@ def _position(over: Sequence[Axis]) -> Expr:
     """The row-major position within the reduced axes."""
     total: Expr = axis(over[0])
     for a in over[1:]:
-        total = node("add", (node("mul", (total, const(a.extent or 0))), axis(a)))
+        total = node("add", (node("mul", (total, size(a))), axis(a)))
     return total
 
 

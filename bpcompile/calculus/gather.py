@@ -7,6 +7,7 @@ The one rule gives ``u_bar[g(D)] += c(D)`` for all values of the source's axes D
 - ``c*a + rest = J`` gives ``a = (J - rest) / c``, guarded by divisibility and by the bounds of ``a``; of several axes
   the one with the largest extent is solved, so that the sum that remains is the shortest;
 - ``f // c = J`` is ``f = c*J + q`` for a new axis ``q < c``; ``f % c = J`` is ``f = c*q + J``;
+- a sum that goes to one range of its tensor alone stays a scatter: gathered, it would be formed for all elements;
 - a subscript that depends on data is compared: a Kronecker delta, taken only where the sum that remains is not larger
   than the scatter.
 """
@@ -200,13 +201,15 @@ def gather(body: Expr, subscripts: Sequence[Expr], domain: Sequence[Axis], place
     apart = {a: Axis(f"{a.name}'", a.extent) for a in domain}
     swap = {axis(a): axis(b) for a, b in apart.items()}
     equations = [(substitute(s, swap), axis(p)) for s, p in zip(subscripts, places, strict=True)]
-    equations.sort(key=lambda e: e[0].op != "axis")
+    equations.sort(key=lambda e: _turn(e[0], [left for left, _ in equations]))
     system = _System(list(apart.values()), equations)
     while system.equations:
         left, right = system.equations.pop(0)
         if not _solve_one(system, left, right):
             return None
     if system.compared and not _delta_pays(system, domain, places):
+        return None
+    if _sum_into_part(system, places):
         return None
     names = _readable(system.unknown, places)
     back = {axis(a): axis(b) for a, b in names.items()}
@@ -223,6 +226,25 @@ def gather(body: Expr, subscripts: Sequence[Expr], domain: Sequence[Axis], place
     solved = tuple((axis(original[a]), values[axis(a)]) for a in system.solved if a in original)
     remaining = batch_first(names[a] for a in system.unknown)
     return Gathered(summed(guarded, remaining), solved)
+
+
+def _turn(left: Expr, all_of_them: Sequence[Expr]) -> int:
+    """When an equation is solved: bare axes first, but after a step of the same axis, as in ``h[n, t, t-1]``.
+
+    The step says which way a recurrence runs: the other place is compared with what it gives.
+    """
+    if left.op != "axis":
+        form = affine(left)
+        step = len(form.terms) == 1 and form.terms[0][1] == 1
+        return 0 if step and form.terms[0][0] in all_of_them else 2
+    return 1
+
+
+def _sum_into_part(system: _System, places: Sequence[Axis]) -> bool:
+    """Whether a sum goes to one range of rows, as into a third of a joined weight: gathered, it would run over all rows."""
+    there = {axis(p) for p in places}
+    ranges = [g for g in system.guards if g.op in ("le", "lt") and all(axis(a) in there for a in axes_of(g))]
+    return bool(system.unknown and ranges) and len(ranges) == len(system.guards)
 
 
 def _delta_pays(system: _System, domain: Sequence[Axis], places: Sequence[Axis]) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bpcompile.calculus.differentiate import adjoint_name
 from bpcompile.calculus.forward import LOSS
@@ -33,6 +33,8 @@ class Options:
     activation: str = "sigma"
     numbered: bool = False
     seed: int = 0
+    example: Mapping[str, Any] | None = None
+    learning_rate: float = 0.1
 
     @property
     def student(self) -> bool:
@@ -70,6 +72,9 @@ class Context:
     rewritings: list[Rewriting] = field(default_factory=list)
     time: dict[str, None] = field(default_factory=dict)
     introduced: dict[str, None] = field(default_factory=dict)
+    shown_numbers: dict[str, None] = field(default_factory=dict)
+    calculus: Calculus | None = None
+    batch: Context | None = None
     _paths: dict[str, list[Path]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -125,7 +130,7 @@ def prepared(calculus: Calculus, program: Program, options: Options, single: boo
     apart = examples_are_apart(forward, tensors) if single is None else single
     view = View(tensors, own_definitions(stable, own, program, calculus.record), _shifts(stable), apart)
     names = network_names(network, options.brackets, options.numbered)
-    context = Context(network, program, calculus.record, names, view, options, forward, stable, own)
+    context = Context(network, program, calculus.record, names, view, options, forward, stable, own, calculus=calculus)
     for step in program.steps:
         if isinstance(step, TimeLoop):
             context.time.setdefault(step.axis.name)

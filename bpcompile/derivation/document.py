@@ -79,6 +79,8 @@ class Equation:
     label: str = ""
     beside: Equation | None = None
     """The same in matrix form, side by side."""
+    world: str = ""
+    """Where it is checked: ``""`` for the network as shown, ``batch``, or ``abstract``."""
 
 
 @dataclass(frozen=True, slots=True)

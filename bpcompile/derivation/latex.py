@@ -12,6 +12,7 @@ from bpcompile.derivation.notation import (
     Cases,
     Fence,
     Fraction,
+    Grid,
     Group,
     Notation,
     Number,
@@ -85,6 +86,9 @@ def latex(n: Notation) -> str:
         case Cases(rows):
             lines = (rf"{latex(value)} & {latex(condition)}" for value, condition in rows)
             return r"\begin{cases} " + r" \\ ".join(lines) + r" \end{cases}"
+        case Grid(rows):
+            lines = (" & ".join(latex(x) for x in r) for r in rows)
+            return r"\begin{pmatrix} " + r" \\ ".join(lines) + r" \end{pmatrix}"
         case Below(body, remark):
             return rf"\underbrace{{{latex(body)}}}_{{{latex(remark)}}}"
         case Words(text):

@@ -10,6 +10,7 @@ from bpcompile.derivation.notation import (
     Cases,
     Fence,
     Fraction,
+    Grid,
     Group,
     Notation,
     Number,
@@ -55,6 +56,9 @@ def _element(n: Notation) -> str:
         case Cases(rows):
             lines = "".join(f"<mtr><mtd>{_element(v)}</mtd><mtd>{_element(c)}</mtd></mtr>" for v, c in rows)
             return _row(_fence("{", True), f'<mtable columnalign="left left">{lines}</mtable>')
+        case Grid(rows):
+            lines = "".join("<mtr>" + "".join(f"<mtd>{_element(x)}</mtd>" for x in r) + "</mtr>" for r in rows)
+            return _row(_fence("(", True), f"<mtable>{lines}</mtable>", _fence(")", False))
         case Below(body, remark):
             brace = '<mo stretchy="true">⏟</mo>'
             return f"<munder><munder>{_element(body)}{brace}</munder>{_element(remark)}</munder>"

@@ -280,6 +280,9 @@ class _Recognizer:
         if body.op == "neg":
             inner = self.contracted(body.args[0], s, r, c)
             return None if inner is None else node("neg", (inner,))
+        if body.op == "where" and is_zero(body.args[2]) and not self.free(body.args[0]):
+            inner = self.contracted(body.args[1], s, r, c)
+            return None if inner is None else node("where", (body.args[0], inner, ZERO))
         if body.op == "pow" and body.args[1].op == "const" and body.args[1].value == 2 and r is None:
             m = self.matrix(body.args[0], s, None)
             return _both("matmul", _transposed(m), m)

@@ -93,6 +93,13 @@ class Cases:
 
 
 @dataclass(frozen=True, slots=True)
+class Grid:
+    """The entries of a matrix."""
+
+    rows: tuple[tuple[Notation, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Below:
     """Something with a brace and a remark below it: a factor with its shape."""
 
@@ -116,7 +123,7 @@ class Fence:
     opens: bool
 
 
-Notation = Symbol | Number | Operator | Row | Fraction | Script | Group | Big | Root | Cases | Below | Words | Fence
+Notation = Symbol | Number | Operator | Row | Fraction | Script | Group | Big | Root | Cases | Below | Words | Fence | Grid
 
 
 def row(*items: Notation) -> Notation:
@@ -156,7 +163,7 @@ def height(n: Notation) -> int:
             return height(body)
         case Big():
             return 2
-        case Cases(rows):
+        case Cases(rows) | Grid(rows):
             return max(2, len(rows))
 
 
@@ -192,6 +199,9 @@ def width(n: Notation, scale: float = 1.0) -> float:
             return max(width(v, scale) + width(c, scale) for v, c in rows) + 3.5 * scale
         case Fence():
             return 0.5 * scale
+        case Grid(rows):
+            columns = zip(*rows, strict=True)
+            return sum(max(width(x, scale) for x in column) + scale for column in columns) + scale
         case Below(body, remark):
             return max(width(body, scale), width(remark, 0.72 * scale))
 

@@ -10,6 +10,7 @@ from bpcompile.derivation.notation import (
     Cases,
     Fence,
     Fraction,
+    Grid,
     Group,
     Notation,
     Number,
@@ -47,6 +48,9 @@ def plain(n: Notation) -> str:
             return f"√{_atom(body)}"
         case Cases(rows):
             return "{" + "; ".join(f"{plain(v)} {plain(c)}" for v, c in rows) + "}"
+        case Grid(rows):
+            lines = ["[" + ", ".join(plain(x) for x in r) + "]" for r in rows]
+            return lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
         case Below(body):
             return plain(body)
         case Fence(text):

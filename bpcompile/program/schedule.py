@@ -11,6 +11,7 @@ from bpcompile.program.access import covers, elements
 from bpcompile.program.accumulate import settle_accumulations
 from bpcompile.program.fuse import fuse
 from bpcompile.program.memory import kernel_statements, localize, place
+from bpcompile.program.parts import assign_parts
 from bpcompile.program.schedule_types import Clear, KernelLoop, Schedule, ScheduledStep
 from bpcompile.program.statements import Program
 
@@ -26,7 +27,7 @@ def schedule(program: Program, offsets: Mapping[str, int] | None = None) -> Sche
         Where each parameter and state lies in its flat vector, for a program in which not all of them occur;
         without it they follow each other in the order of ``program.tensors``.
     """
-    settled = settle_accumulations(program)
+    settled = assign_parts(settle_accumulations(program))
     steps = localize(settled, _with_clears(settled, fuse(settled)))
     places, fixed, batch = place(settled, steps, flat_offsets(program) if offsets is None else offsets)
     return Schedule(settled, steps, places, fixed, batch)

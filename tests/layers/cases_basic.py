@@ -147,7 +147,7 @@ ARRANGEMENTS = [
     Case("up nearest", lambda n: layers.UpSampling2D((2, 3), name=n), ((2, 3, 2),),
          lambda p, x: F.interpolate(x[0], scale_factor=(2, 3), mode="nearest"), linear=True),
     *(
-        Case(f"up bilinear {size}", lambda n, size=size: layers.UpSampling2D(size, "bilinear", name=n), ((2, 3, 4),),  # type: ignore[misc]
+        Case(f"up bilinear {size}", lambda n, size=size: layers.UpSampling2D(size, "bilinear", name=n), ((2, 3, 4),),
              lambda p, x, size=size: F.interpolate(x[0], scale_factor=size, mode="bilinear"), linear=True)
         for size in [(2, 3), (1, 4), (5, 2)]
     ),

@@ -65,7 +65,10 @@ CONVOLUTIONS = [
     _conv(1, (9, 4), 4, 2, dilation_rate=3, groups=2),
     _conv(3, (2, 4, 3, 5), 3, 2),
     _conv(3, (2, 5, 4, 5), 2, (3, 1, 2), strides=(2, 1, 2), padding=(1, 0, 1), groups=2),
-    *(_same(*row) for row in [((2, 7, 6), 3, 1, 1), ((2, 7, 6), 3, 2, 1), ((2, 8, 5), 2, 2, 1), ((1, 6, 7), 3, 1, 2)]),
+    _same((2, 7, 6), 3, 1, 1),
+    _same((2, 7, 6), 3, 2, 1),
+    _same((2, 8, 5), 2, 2, 1),
+    _same((1, 6, 7), 3, 1, 2),
     Case(
         "conv1d causal",
         lambda n: layers.Conv1D(3, 3, padding="causal", dilation_rate=2, name=n),
@@ -126,7 +129,9 @@ TRANSPOSED = [
 ]
 
 
-def _pooling(kind: str, shape: tuple[int, ...], size: Any, strides: Any = None, padding: Any = 0, include: bool = False) -> Case:
+def _pooling(
+    kind: str, shape: tuple[int, ...], size: Any, strides: Any = None, padding: Any = 0, include: bool = False
+) -> Case:
     rank = len(shape) - 1
     layer: Any = getattr(layers, f"{kind}Pooling{rank}D")
     extra: dict[str, Any] = {"count_include_pad": include} if kind == "Average" else {}
@@ -162,9 +167,11 @@ POOLING = [
          lambda p, x: x[0].mean((2, 3), keepdim=True)),
     Case("global average 1d", lambda n: layers.GlobalAveragePooling1D(name=n), ((4, 5),), lambda p, x: x[0].mean(1)),
     Case("global max", lambda n: layers.GlobalMaxPooling2D(name=n), ((3, 4, 5),), lambda p, x: x[0].amax((2, 3))),
-    Case("global max 1d", lambda n: layers.GlobalMaxPooling1D(True, name=n), ((4, 5),), lambda p, x: x[0].amax(1, keepdim=True)),
+    Case("global max 1d", lambda n: layers.GlobalMaxPooling1D(True, name=n), ((4, 5),),
+         lambda p, x: x[0].amax(1, keepdim=True)),
     *(
-        Case(f"adaptive average {shape} {size}", lambda n, size=size: layers.AdaptiveAveragePooling2D(size, name=n), (shape,),  # type: ignore[misc]
+        Case(f"adaptive average {shape} {size}",
+             lambda n, size=size: layers.AdaptiveAveragePooling2D(size, name=n), (shape,),
              lambda p, x, size=size: F.adaptive_avg_pool2d(x[0], size), linear=True)
         for shape, size in [((2, 6, 4), (3, 2)), ((2, 7, 5), (3, 2)), ((2, 4, 4), 1), ((2, 3, 3), (5, 4))]
     ),
@@ -216,7 +223,8 @@ NORMALIZATION = [
     _layer_norm((3, 5), -1, scale=False, center=False),
     Case("rms", lambda n: layers.RMSNormalization(name=n), ((3, 5),), lambda p, x: F.rms_norm(x[0], (5,), p["weight"], 1e-6)),
     *(
-        Case(f"group normalization {shape} {groups}", lambda n, groups=groups: layers.GroupNormalization(groups, name=n), (shape,),  # type: ignore[misc]
+        Case(f"group normalization {shape} {groups}",
+             lambda n, groups=groups: layers.GroupNormalization(groups, name=n), (shape,),
              lambda p, x, groups=groups: F.group_norm(x[0], groups, p["weight"], p["bias"]))
         for shape, groups in [((4, 3, 2), 2), ((4, 3), 1), ((4, 3, 3), 4), ((6,), 3)]
     ),

@@ -16,7 +16,9 @@ except ImportError:
     torch = F = None
 
 
-def call(module: Any, parameters: Mapping[str, Any], *inputs: Any, rename: Mapping[str, str] | None = None, **options: Any) -> Any:
+def call(
+    module: Any, parameters: Mapping[str, Any], *inputs: Any, rename: Mapping[str, str] | None = None, **options: Any
+) -> Any:
     """A PyTorch module with these parameters; they differ in names alone."""
     own = {(rename or {}).get(name, name): value for name, value in parameters.items() if name != "training"}
     missing = set(dict(module.named_parameters())) ^ set(own)

@@ -249,7 +249,7 @@ def against_slopes(
 
 
 def against_adjoint(built: Built, model: bp.Model, arrays: tuple[Arrays, Arrays, Arrays]) -> list[Check]:
-    """Where ``<F x, w>`` is not ``<x, F' w>``, for layers that are linear in their input: the loss is the one, the gradient gives the other."""
+    """``<F x, w>`` and ``<x, F' w>`` of layers that are linear in their input: the loss, and what the gradient gives."""
     params = {name: np.zeros_like(v) if name.endswith("bias") else v for name, v in arrays[0].items()}
     _, data, states = arrays
     checks = []

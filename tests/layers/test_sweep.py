@@ -1,4 +1,7 @@
-"""Every layer: all settings on the NumPy backend, a seeded sample of the whole sweep in C. The whole: tests/layers/sweep.py --full."""
+"""Every layer: all settings on the NumPy backend, a seeded sample of the whole sweep in C.
+
+The whole: ``python -m tests.layers.sweep --full``.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def test_numpy_against_slopes_adjoint_and_torch(group: Sequence[Case]) -> None:
 
 
 def test_torch_is_here() -> None:
-    pytest.importorskip("torch", reason="PyTorch is not installed: its comparisons are left out (pip install bpcompile[oracles])")
+    pytest.importorskip("torch", reason="its comparisons are left out: pip install 'bpcompile[oracles]'")
 
 
 @pytest.mark.parametrize("group", SAMPLE, ids=[group[0].name for group in SAMPLE])

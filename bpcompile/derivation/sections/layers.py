@@ -5,7 +5,6 @@ from __future__ import annotations
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.document import Block, Claim, Equation, Line, Paragraph, Section, Text
-from bpcompile.derivation.matrix import Layout
 from bpcompile.derivation.formula import axis_symbol, laid_out
 from bpcompile.derivation.notation import Notation, Operator, row
 from bpcompile.derivation.sections.network import fixed_axes
@@ -23,13 +22,13 @@ def layers_section(context: Context) -> Section:
         if tensor in context.view.definitions or tensor == LOSS:
             continue
         found = adjoint(context, tensor)
-        if found is None or _trivial(context, found):
+        if found is None or trivial(context, found):
             continue
         blocks += adjoint_blocks(context, found)
     return Section("layers", "The equations of this network", tuple(blocks))
 
 
-def _trivial(context: Context, a: Adjoint) -> bool:
+def trivial(context: Context, a: Adjoint) -> bool:
     """The adjoint of a summand of the cost is its weight: nothing to derive."""
     return a.simplified is not None and a.simplified.op == "const" and not context.has_adjoint(a.tensor)
 
@@ -38,13 +37,14 @@ def adjoint_blocks(context: Context, a: Adjoint) -> list[Block]:
     """One adjoint: its heading and its lines."""
     blocks: list[Block] = [*_definitions(context, a)]
     equation = Equation(
-        _left(context, a), lines_of(context, a), Claim("gradient", a.tensor), a.axes, f"gradient.{a.tensor}"
+        adjoint_symbol(context, a), lines_of(context, a), Claim("gradient", a.tensor), a.axes, f"gradient.{a.tensor}"
     )
     blocks.append(equation)
     return [Paragraph(_title(context, a)), *blocks]
 
 
-def _left(context: Context, a: Adjoint) -> Notation:
+def adjoint_symbol(context: Context, a: Adjoint) -> Notation:
+    """The left side: the error or the derivative, at the tensor's own indices."""
     subscripts = symbol_subscripts(context, a.axes)
     return context.names.adjoint(a.tensor, subscripts)
 
@@ -82,8 +82,8 @@ def lines_of(context: Context, a: Adjoint) -> tuple[Line, ...]:
     if a.tensor in names.errors or not student:
         final = inlined(context, result, a.tensor)
         lines.append(line(names, final, "with the derivatives above"))
-    lines += matrix_lines(context, a, final)
-    left = _left(context, a)
+    lines += matrix_line(context, a, final, fixed_axes(context, a.axes))
+    left = adjoint_symbol(context, a)
     return distinct([x for x in lines if x.shown != left])
 
 
@@ -100,20 +100,21 @@ def _contraction(a: Adjoint, contracted: Expr) -> str:
     return "the deltas leave one sum" if sums else "the deltas pick one term"
 
 
-def matrix_lines(context: Context, a: Adjoint, tree: Expr) -> list[Line]:
-    """The matrix form, with the shape under each factor."""
-    fixed = fixed_axes(context, a.axes)
+def matrix_line(context: Context, a: Adjoint, tree: Expr, fixed: tuple[Axis, ...]) -> list[Line]:
+    """The matrix form, with the shape under each factor; nothing where there is none."""
     found = matrix_of(context, tree, a.axes, fixed)
     if found is None:
         return []
-    layout: Layout = context.layout(fixed)
-    left = matrix_symbol(context, f"{a.tensor}.bar", a.axes, layout)
-    reason: list[str] = ["matrix form"]
-    if any(x.op == "transpose" and x.args[0].op == "matrix" and "r" in x.args[0].value[2] and not
-           context.tensor(x.args[0].value[0].removesuffix(".bar")).role == "temporary" for x in children_first(found)):  # fmt: skip
-        reason = ["the sum runs over the first index: the transpose"]
+    left = matrix_symbol(context, f"{a.tensor}.bar", a.axes, context.layout(fixed))
     laid = annotated(context, found, a.axes, fixed) if context.options.student else laid_out(found, context.names)
-    return [Line(row(left, Operator("=", "relation"), laid), found, tuple(reason), True, "⇒")]
+    reason = "summed over the first index: the transpose" if _turns_a_parameter(context, found) else "matrix form"
+    return [Line(row(left, Operator("=", "relation"), laid), found, (reason,), True, "⇒")]
+
+
+def _turns_a_parameter(context: Context, e: Expr) -> bool:
+    """Whether a weight appears transposed."""
+    turned = [x.args[0].value[0] for x in children_first(e) if x.op == "transpose" and x.args[0].op == "matrix"]
+    return any(not t.endswith(".bar") and context.tensor(t).role == "parameter" for t in turned)
 
 
 def _definitions(context: Context, a: Adjoint) -> list[Block]:
