@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bpcompile.derivation.context import Context, Options, context_of
 from bpcompile.derivation.document import Document, Section
@@ -16,10 +16,15 @@ from bpcompile.derivation.render_html import render_html
 from bpcompile.derivation.render_latex import render_latex
 from bpcompile.derivation.render_markdown import render_markdown
 from bpcompile.derivation.render_text import render_text
+from bpcompile.derivation.sections.batch import batch_section
 from bpcompile.derivation.sections.chain import chain_section
+from bpcompile.derivation.sections.check import check_section
 from bpcompile.derivation.sections.fundamental import fundamental_section
 from bpcompile.derivation.sections.layers import layers_section
 from bpcompile.derivation.sections.network import network_section
+from bpcompile.derivation.sections.sharing import sharing_section
+from bpcompile.derivation.sections.worked import worked_section
+from bpcompile.derivation.verify import Check, verify
 from bpcompile.errors import BPCompileError, BuildError, nearest
 
 if TYPE_CHECKING:
@@ -34,8 +39,12 @@ SECTIONS: Final[dict[str, Writer]] = {
     "chain": chain_section,
     "fundamental": fundamental_section,
     "layers": layers_section,
+    "batch": batch_section,
+    "sharing": sharing_section,
+    "worked": worked_section,
+    "check": lambda _context: None,
 }
-"""The sections by name, in the order of the document."""
+"""The sections by name, in the order of the document; the check is written when the others are."""
 
 _ACTIVATIONS: Final = {"sigma": "sigma", "σ": "sigma", "f": "f", "g": "g", "phi": "phi", "h": "h"}
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
@@ -58,6 +67,11 @@ class Derivation:
     """
 
     document: Document
+    verified: Callable[[], Check]
+
+    def check(self) -> Check:
+        """Evaluate every printed equation on random data; ``.passed``, ``.worst``, ``.rows``."""
+        return self.verified()
 
     def latex(self, fragment: bool = False) -> str:
         """Return LaTeX for plain pdflatex: a document, or a fragment to ``\\input``."""
@@ -128,6 +142,8 @@ def derive(
     activation: str = "sigma",
     layers: str = "names",
     wrt: Sequence[str] = ("parameters",),
+    example: Mapping[str, Any] | None = None,
+    learning_rate: float = 0.1,
     seed: int = 0,
 ) -> Derivation:
     """Print how the gradients of a network follow from its equations.
@@ -154,6 +170,10 @@ def derive(
         What stands for a layer.
     wrt : sequence of str
         As for `compile`: ``"parameters"``, names of inputs.
+    example : mapping of str to array, optional
+        Inputs, targets and parameters for the example with numbers; what is missing is drawn.
+    learning_rate : float
+        Of the step at the end of that example.
     seed : int
         For numbers that are drawn.
 
@@ -170,12 +190,41 @@ def derive(
         raise BPCompileError(f"'activation' is {activation!r}; it is one of {', '.join(map(repr, _ACTIVATIONS))}.")
     chosen = _chosen(sections)
     options = Options(
-        level, layout, superscript[0] + superscript[-1], jacobian, _ACTIVATIONS[activation], layers == "numbers", seed
-    )
-    context = context_of(network, options, wrt)
-    written = [SECTIONS[name](context) for name in chosen]
-    title = f"Backpropagation through the network “{network.name}”"
-    return Derivation(Document(title, tuple(s for s in written if s is not None)))
+        level, layout, superscript[0] + superscript[-1], jacobian, _ACTIVATIONS[activation], layers == "numbers", seed,
+        example, learning_rate,
+    )  # fmt: skip
+    return derivation(context_of(network, options, wrt), chosen)
+
+
+def derivation(context: Context, chosen: Sequence[str]) -> Derivation:
+    """Write the chosen sections about what has been differentiated.
+
+    Parameters
+    ----------
+    context : Context
+        The record and the programs of a network.
+    chosen : sequence of str
+        Names in `SECTIONS`, in their order.
+    """
+    known: list[Check] = []
+
+    def verified() -> Check:
+        if not known:
+            everything = written if set(SECTIONS) - {"check"} <= set(chosen) else _written(context, list(SECTIONS))
+            known.append(verify(context, Document("", tuple(everything)).equations(), context.options.seed))
+        return known[0]
+
+    written = _written(context, chosen)
+    sections = [*written, check_section(context, verified())] if "check" in chosen else written
+    name = context.network.name if context.network is not None else ""
+    return Derivation(Document(f"Backpropagation through the network “{name}”", tuple(sections)), verified)
+
+
+def _written(context: Context, chosen: Sequence[str]) -> list[Section]:
+    context.introduced.clear()
+    context.shown_numbers.clear()
+    sections = [SECTIONS[name](context) for name in chosen]
+    return [s for s in sections if s is not None]
 
 
 def _chosen(sections: Sequence[str] | str | None) -> list[str]:

@@ -209,7 +209,7 @@ def gather(body: Expr, subscripts: Sequence[Expr], domain: Sequence[Axis], place
             return None
     if system.compared and not _delta_pays(system, domain, places):
         return None
-    if _sum_into_part(system, places):
+    if _sum_into_part(system, subscripts, places):
         return None
     names = _readable(system.unknown, places)
     back = {axis(a): axis(b) for a, b in names.items()}
@@ -240,8 +240,15 @@ def _turn(left: Expr, all_of_them: Sequence[Expr]) -> int:
     return 1
 
 
-def _sum_into_part(system: _System, places: Sequence[Axis]) -> bool:
-    """Whether a sum goes to one range of rows, as into a third of a joined weight: gathered, it would run over all rows."""
+def _sum_into_part(system: _System, subscripts: Sequence[Expr], places: Sequence[Axis]) -> bool:
+    """Whether a sum goes to one range of rows, as into a third of a joined weight: gathered, it would run over all rows.
+
+    Subscripts that can leave the tensor are shifts, as those of a recurrence, which reach nearly all of it.
+    """
+    for s, p in zip(subscripts, places, strict=True):
+        low, high = interval(s)
+        if low < 0 or (p.extent is not None and high >= p.extent):
+            return False
     there = {axis(p) for p in places}
     ranges = [g for g in system.guards if g.op in ("le", "lt") and all(axis(a) in there for a in axes_of(g))]
     return bool(system.unknown and ranges) and len(ranges) == len(system.guards)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bpcompile.calculus.freeze import batch_first
+from bpcompile.program.access import is_affine
 from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, const, load, node, size, substitute
 from bpcompile.program.statements import Statement
 
@@ -26,8 +27,13 @@ def normalize_statement(s: Statement, before: int = 0) -> list[Statement]:
     if s.reduce is None and not any(e.op == "reduce" for e in children_first(s.body)):
         return [s]
     hoisted: list[Statement] = []
-    body = _hoist(s, without_means(s.body), hoisted, s.reduce is None and not s.accumulate, before)
+    body = _hoist(s, without_means(s.body), hoisted, s.reduce is None and _adds_sums(s), before)
     return [*hoisted, body]
+
+
+def _adds_sums(s: Statement) -> bool:
+    """Whether a reduction may be the whole right side: an accumulation adds sums, to places that do not depend on data."""
+    return not s.accumulate or (s.body.op == "reduce" and s.body.value[0] == "sum" and is_affine(s.subscripts))
 
 
 def without_means(e: Expr) -> Expr:

@@ -39,7 +39,7 @@ def equations(activation: str, cost: str) -> list[Statement]:
 
 def abstract_context(options: Options) -> Context:
     """Differentiate the abstract network, and prepare its printing."""
-    names = Names(brackets=options.brackets, superscripted={t: 1 for t in ("W", "b", "z", "a")})
+    names = Names(brackets=options.brackets, superscripted=dict.fromkeys(("W", "b", "z", "a"), 1))
     names.tensors |= {t: Printed(t) for t in ("W", "b", "z", "a", "L")} | {LOSS: Printed(names.cost)}
     names.errors["z"] = ""
     typed = equations(options.activation, names.cost)
@@ -83,9 +83,7 @@ def _decided(e: Expr) -> Expr:
         fresh = node(current.op, args, current.value)
         if fresh.op == "eq" and LAST in fresh.args:
             fresh = const(fresh.args[0] is fresh.args[1])
-        elif fresh.op == "load" and any(a is node("add", (LAST, const(1))) for a in fresh.args):
-            fresh = const(0)
-        elif fresh.op == "reduce" and is_number(args[0], 0):
+        elif (fresh.op == "load" and any(a is node("add", (LAST, const(1))) for a in fresh.args)) or (fresh.op == "reduce" and is_number(args[0], 0)):
             fresh = const(0)
         done[current] = _without_zeros(fresh)
     return done[e]

@@ -17,8 +17,8 @@ from bpcompile.program.nodes import Axis, axes_of, walk_nodes
 from bpcompile.program.statements import Program, Statement, Tensor, TimeLoop
 
 if TYPE_CHECKING:
-    from bpcompile.derivation.steps import Path
     from bpcompile.calculus.gradient import Calculus
+    from bpcompile.derivation.steps import Path
     from bpcompile.language.network import Network
 
 
@@ -186,3 +186,11 @@ def own_definitions(
 
 def _shifts(stable: dict[str, Statement]) -> tuple[str, ...]:
     return tuple(name for name in stable if name.endswith(".shift"))
+
+
+def batch_context(context: Context) -> Context:
+    """The same calculus, with the batch index shown."""
+    if context.batch is None:
+        assert context.calculus is not None
+        context.batch = prepared(context.calculus, context.program, context.options, single=False)
+    return context.batch

@@ -28,7 +28,7 @@ def _log_gamma(x: float) -> float:
 
 
 def _polygamma(x: float, order: int) -> float:
-    """digamma (order 0) and trigamma (order 1): recurrence up to 12, then the asymptotic series."""
+    """Digamma (order 0) and trigamma (order 1): recurrence up to 12, then the asymptotic series."""
     total = 0.0
     while x < 12.0:
         total += -1.0 / x if order == 0 else 1.0 / (x * x)

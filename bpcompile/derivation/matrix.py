@@ -148,7 +148,7 @@ class _Recognizer:
             return None
         own = [s.value for s in moving]
         shape = orientation(own, self.layout)
-        if shape is None or len(set(own)) < len(own) or kind != "real" and own:
+        if shape is None or len(set(own)) < len(own) or (kind != "real" and own):
             return None
         how = "" if not own else "c" if len(own) == 1 else "rc" if shape == (own[0], own[1]) else "cr"
         symbol = node("matrix", fixed, (tensor, kind, how))
@@ -215,7 +215,7 @@ class _Recognizer:
         return result
 
     def extreme(self, e: Expr, r: Axis | None, c: Axis | None) -> Expr | None:
-        """max and min of an element and a number."""
+        """Max and min of an element and a number."""
         a, b = e.args
         if self.free(b):
             return None

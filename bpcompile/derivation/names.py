@@ -21,7 +21,6 @@ from bpcompile.derivation.notation import (
     row,
     separated,
 )
-
 from bpcompile.language.equation import accesses
 
 if TYPE_CHECKING:

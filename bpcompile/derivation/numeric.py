@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -122,7 +122,6 @@ class World:
 
     def slope(self, tensor: str, place: tuple[int, ...]) -> float:
         """The derivative of the cost by one element, by Richardson's extrapolation of central differences."""
-
         base = float(self.values.arrays[LOSS])
         costs = [float(self.run((tensor, place, h))[LOSS]) for h in (STEP, STEP / 2, -STEP / 2, -STEP)]
         return float(extrapolated(*(np.asarray(c) for c in costs), np.asarray(base)))
@@ -144,7 +143,7 @@ class World:
 
         def at(place: tuple[int, ...], h: float) -> Array:
             arrays = {**base, lower: _moved(base[lower], place, h)}
-            return Evaluator(arrays, {"n": self.n}, held=self._held, moving=True).over(tree, axes)
+            return replace(self.values, arrays=arrays, moving=True).over(tree, axes)
 
         for place in np.ndindex(base[lower].shape):
             values = [at(place, h) for h in (STEP, STEP / 2, -STEP / 2, -STEP, 0.0)]

@@ -61,9 +61,7 @@ def _row(items: tuple[Notation, ...]) -> str:
     text = ""
     for k, item in enumerate(items):
         part = plain(item)
-        if k and text and not isinstance(items[k - 1], _OPEN) and not isinstance(item, (Operator, Group)):
-            text += " "
-        elif k and isinstance(item, Group) and not isinstance(items[k - 1], (*_OPEN, Symbol, Words)):
+        if (k and text and not isinstance(items[k - 1], _OPEN) and not isinstance(item, (Operator, Group))) or (k and isinstance(item, Group) and not isinstance(items[k - 1], (*_OPEN, Symbol, Words))):
             text += " "
         text += part
     return text.replace("  ", " ")

@@ -20,9 +20,21 @@ from bpcompile.derivation.context import Context
 from bpcompile.derivation.view import is_batch, tidied
 from bpcompile.program.affine import affine, interval, simplify_integer
 from bpcompile.program.guards import simplify_guards
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, const, load, loads, node, rebuild, reduce, substitute
+from bpcompile.program.nodes import (
+    Axis,
+    Expr,
+    axes_of,
+    axis,
+    children_first,
+    const,
+    load,
+    loads,
+    node,
+    rebuild,
+    reduce,
+    substitute,
+)
 from bpcompile.program.statements import Statement
-
 
 LONGEST_INLINED: Final = 24
 """How many nodes the adjoint of an intermediate may have to be put in where it is read."""

@@ -9,7 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bpcompile.derivation.context import Context
+from bpcompile.derivation.abstract import abstract_context
+from bpcompile.derivation.abstract_world import AbstractWorld
+from bpcompile.derivation.context import Context, batch_context
 from bpcompile.derivation.document import Equation, Line
 from bpcompile.derivation.matrix import orientation
 from bpcompile.derivation.numeric import World, random_data, random_world
@@ -76,13 +78,35 @@ class Check:
 
 def verify(context: Context, equations: Iterable[Equation], seed: int = 0) -> Check:
     """Check the equations of a derivation on random data."""
-    data = random_data(context, seed, 3)
-    world = random_world(context, seed, 3, data)
-    world.values.arrays |= world.adjoints()
-    gradients, notes = generated_gradients(context, data)
-    checker = _Checker(context, world, gradients, seed)
-    rows = [r for e in equations if (r := checker.row(e)) is not None]
+    listed = list(equations)
+    rows: list[Row] = []
+    notes: tuple[str, ...] = ()
+    checkers: dict[str, _Checker] = {}
+    for e in listed:
+        if e.claim.kind == "none":
+            continue
+        if e.world not in checkers:
+            checkers[e.world], found = _checker(context, e.world, seed)
+            notes = tuple(dict.fromkeys((*notes, *found)))
+        row = checkers[e.world].row(e)
+        if row is not None:
+            rows.append(row)
     return Check(tuple(rows), notes)
+
+
+def _checker(context: Context, kind: str, seed: int) -> tuple[_Checker, tuple[str, ...]]:
+    """The world in which equations of one kind are checked."""
+    if kind == "abstract":
+        general = abstract_context(context.options)
+        world: World = AbstractWorld(general, seed)
+        world.values.arrays |= world.adjoints()
+        return _Checker(general, world, {}, seed), ()
+    here = batch_context(context) if kind == "batch" else context
+    data = random_data(here, seed, 3)
+    world = random_world(here, seed, 3, data)
+    world.values.arrays |= world.adjoints()
+    gradients, notes = generated_gradients(here, data)
+    return _Checker(here, world, gradients, seed), notes
 
 
 def generated_gradients(context: Context, data: Mapping[str, Array]) -> tuple[dict[str, Array], tuple[str, ...]]:
@@ -134,6 +158,10 @@ class _Checker:
         if index and not self.context.time:
             self.world.values.arrays[f"{tensor}.bar"] = index[-1]
         mask = np.full(self.world.values.arrays[tensor].shape, np.nan)
+        if isinstance(self.world, AbstractWorld):
+            for layer in self.world.limits(e.label):
+                mask[layer] = self.world.values.arrays[f"{tensor}.bar"][layer]
+            return self.against(e, values, lines, mask, None)
         places = list(np.ndindex(mask.shape))
         generator = np.random.default_rng(self.seed)
         if len(places) > MOST_SAMPLES:

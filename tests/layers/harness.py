@@ -184,12 +184,10 @@ def against_torch(built: Built, results: Results, arrays: tuple[Arrays, Arrays, 
         for x in inputs:
             x.requires_grad_(x.is_floating_point())
         local = {name.removeprefix(own).lstrip("._"): v for name, v in {**leaves, **fixed}.items()}
-        if not case.state:
-            checks += _outputs(case, k, _listed(case.reference(local, inputs)), results.outputs[place : place + count], tolerance)
-        else:
-            with torch.no_grad():
-                outputs = _listed(case.reference({**local, "training": False}, inputs))
-            checks += _outputs(case, k, outputs, results.outputs[place : place + count], tolerance)
+        with torch.no_grad():
+            outputs = _listed(case.reference({**local, "training": False}, inputs))
+        for i, (got, o) in enumerate(zip(results.outputs[place : place + count], outputs, strict=True)):
+            checks.append(close(f"{case.name}: output {i}", got, o.numpy(), tolerance))
         place += count
         outputs = _listed(case.reference({**local, "training": True}, inputs))
         loss = sum((o * torch.tensor(data[f"w{k}_{i}"])).sum() for i, o in enumerate(outputs)) / case.batch
@@ -210,13 +208,6 @@ def _is_of(name: str, own: str) -> bool:
 
 def _listed(result: Any) -> list[Any]:
     return list(result) if isinstance(result, (tuple, list)) else [result]
-
-
-def _outputs(case: Case, k: int, expected: list[Any], got: list[Any], tolerance: float) -> list[Check]:
-    checks: list[Check] = []
-    for i, (e, g) in enumerate(zip(expected, got, strict=True)):
-        checks.append(close(f"{case.name}: output {i}", g, e.detach().numpy(), tolerance))
-    return checks
 
 
 def against_slopes(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bpcompile.calculus.forward import LOSS
-from bpcompile.derivation.context import Context, prepared
+from bpcompile.derivation.context import Context, batch_context
 from bpcompile.derivation.document import Block, Claim, Equation, Line, Paragraph, Section
 from bpcompile.derivation.notation import Number, Operator, Symbol, row
 from bpcompile.derivation.sections.layers import adjoint_symbol, matrix_line, trivial
@@ -53,14 +53,6 @@ def batch_section(context: Context) -> Section | None:
             Equation(left, kept, Claim("gradient", tensor), found.axes, f"batch.{tensor}", world="batch")
         )
     return Section("batch", "The whole batch at once", tuple(blocks))
-
-
-def batch_context(context: Context) -> Context:
-    """The same calculus, with the batch index shown."""
-    if context.batch is None:
-        assert context.calculus is not None
-        context.batch = prepared(context.calculus, context.program, context.options, single=False)
-    return context.batch
 
 
 def _here(block: Block) -> Block:

@@ -39,7 +39,7 @@ def fundamental_section(context: Context) -> Section:
             blocks.append(Equation(left, (Line(shown),)))
             continue
         beside = _in_matrices(general, whole(s), s.axes, names.symbol(target, (layer,), "bold"), Claim("value", target))
-        blocks.append(Equation(left, (line(names, whole(s)),), Claim("value", target), s.axes, f"abstract.{target}", beside))
+        blocks.append(Equation(left, (line(names, whole(s)),), Claim("value", target), s.axes, f"abstract.{target}", beside, "abstract"))
     blocks.append(
         Paragraph(text("The error of unit ", Symbol("j"), " in layer ", layer, " is, by definition, ",
                        row(_error(general, axis(LAYER)), Operator("=", "relation"),
@@ -105,7 +105,7 @@ def _derived(general: Context, tensor: str, last: bool | None, label: str) -> tu
     shown = Line(
         row(matrix.left, Operator("=", "relation"), matrix.lines[0].shown), None, matrix.lines[0].reason, False, "⇒"
     )
-    return Equation(left, (*equation.lines, shown), claim, axes, f"abstract.{label}"), matrix
+    return Equation(left, (*equation.lines, shown), claim, axes, f"abstract.{label}", world="abstract"), matrix
 
 
 def _matrix_result(general: Context, a: Adjoint, result: Expr, at: tuple[Expr, ...], label: str) -> Equation:
@@ -115,12 +115,12 @@ def _matrix_result(general: Context, a: Adjoint, result: Expr, at: tuple[Expr, .
     assert found is not None, "the four equations are products of matrices"
     left = names.adjoint(a.tensor, (laid_out(at[0], names),), "bold")
     reason = "the sum runs over the first index of the weight: its transpose" if label == "BP2" else "matrix form"
-    return Equation(left, (line(names, found, reason, matrix=True),), Claim("gradient", a.tensor), a.axes, f"{label}")
+    return Equation(left, (line(names, found, reason, matrix=True),), Claim("gradient", a.tensor), a.axes, label, world="abstract")
 
 
 def _in_matrices(
     general: Context, tree: Expr, axes: tuple[Axis, ...], left: Notation, claim: Claim
 ) -> Equation | None:
     found = matrix_form(tree, axes, general.layout((LAYER,)))
-    return None if found is None else Equation(left, (line(general.names, found, matrix=True),), claim, axes)
+    return None if found is None else Equation(left, (line(general.names, found, matrix=True),), claim, axes, world="abstract")
 

@@ -151,7 +151,7 @@ def picture(context: Context) -> Picture:
     """Inputs, layer calls and the cost, from left to right in the order in which they can be computed."""
     network = context.network
     assert network is not None
-    column: dict[str, int] = {name: 0 for name in (*network.inputs, *network.targets)}
+    column: dict[str, int] = dict.fromkeys((*network.inputs, *network.targets), 0)
     producers = {name: name for name in column}
     arrows: list[tuple[str, str, str]] = []
     for call in network.calls:
