@@ -97,6 +97,7 @@ class _Backward:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     forward: list[Statement] = field(default_factory=list)
     backward: list[Statement] = field(default_factory=list)
+    writers: dict[str, Statement] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
     readers: dict[str, list[Statement]] = field(default_factory=dict)
     aliases: dict[str, tuple[tuple[Axis, ...], Expr]] = field(default_factory=dict)
@@ -109,10 +110,10 @@ class _Backward:
         """Find the tensors between ``wrt`` and the loss, and their readers; order them from the loss backwards."""
         self.tensors = dict(self.source.tensors)
         self.forward = list(self.source.statements)
-        writers: dict[str, Statement] = {s.target: s for s in self.forward}
+        self.writers = {s.target: s for s in self.forward}
         moving = reached_from(wrt, self.forward, self.tensors)
-        needed = needed_for(LOSS, writers)
-        self.active = [t for t in (*wrt, *writers) if t in moving and t in needed]
+        needed = needed_for(LOSS, self.writers)
+        self.active = [t for t in (*wrt, *self.writers) if t in moving and t in needed]
         live = set(self.active)
         for s in self.forward:
             if s.target not in live or s.reduce in ("argmax", "argmin") or s.target.endswith(".next"):
@@ -204,6 +205,8 @@ class _Backward:
         origin = replace(s.origin, phase="backward")
         scatter = Statement(adjoint_name(tensor), access.args, domain, value, accumulate=True, origin=origin)
         gathered = gather(value, access.args, domain, places)
+        if gathered is None and s.target in needed_for(tensor, self.writers):
+            gathered = gather(value, access.args, domain, places, must=True)
         derivative = scalar_adjoints(s.body, const(1), [access])[access]
         expression = None if gathered is None else gathered.expression
         solved = () if gathered is None else gathered.solved

@@ -178,7 +178,9 @@ class Gathered:
     solved: tuple[tuple[Expr, Expr], ...]
 
 
-def gather(body: Expr, subscripts: Sequence[Expr], domain: Sequence[Axis], places: Sequence[Axis]) -> Gathered | None:
+def gather(
+    body: Expr, subscripts: Sequence[Expr], domain: Sequence[Axis], places: Sequence[Axis], must: bool = False
+) -> Gathered | None:
     """The sum of ``body`` over the part of ``domain`` where ``subscripts`` equal ``places``.
 
     Parameters
@@ -191,6 +193,8 @@ def gather(body: Expr, subscripts: Sequence[Expr], domain: Sequence[Axis], place
         All axes of the contribution.
     places : sequence of Axis
         The axes of the tensor that receives it.
+    must : bool
+        Gather wherever that is possible, whatever it costs: a recurrence takes no scatters.
 
     Returns
     -------
@@ -207,9 +211,9 @@ def gather(body: Expr, subscripts: Sequence[Expr], domain: Sequence[Axis], place
         left, right = system.equations.pop(0)
         if not _solve_one(system, left, right):
             return None
-    if system.compared and not _delta_pays(system, domain, places):
+    if system.compared and not must and not _delta_pays(system, domain, places):
         return None
-    if _sum_into_part(system, subscripts, places):
+    if not must and _sum_into_part(system, subscripts, places):
         return None
     names = _readable(system.unknown, places)
     back = {axis(a): axis(b) for a, b in names.items()}
