@@ -20,6 +20,7 @@ from bpcompile.derivation.sections.batch import batch_section
 from bpcompile.derivation.sections.chain import chain_section
 from bpcompile.derivation.sections.check import check_section
 from bpcompile.derivation.sections.fundamental import fundamental_section
+from bpcompile.derivation.sections.general import general_section
 from bpcompile.derivation.sections.layers import layers_section
 from bpcompile.derivation.sections.network import network_section
 from bpcompile.derivation.sections.sharing import sharing_section
@@ -39,6 +40,7 @@ SECTIONS: Final[dict[str, Writer]] = {
     "chain": chain_section,
     "fundamental": fundamental_section,
     "layers": layers_section,
+    "general": general_section,
     "batch": batch_section,
     "sharing": sharing_section,
     "worked": worked_section,
@@ -74,7 +76,7 @@ class Derivation:
         return self.verified()
 
     def latex(self, fragment: bool = False) -> str:
-        """Return LaTeX for plain pdflatex: a document, or a fragment to ``\\input``."""
+        """Return LaTeX for plain pdflatex: a document, or a fragment for another one."""
         return render_latex(self.document, fragment)
 
     def markdown(self) -> str:
@@ -215,7 +217,7 @@ def derivation(context: Context, chosen: Sequence[str]) -> Derivation:
         return known[0]
 
     written = _written(context, chosen)
-    sections = [*written, check_section(context, verified())] if "check" in chosen else written
+    sections = [*written, check_section(verified())] if "check" in chosen else written
     name = context.network.name if context.network is not None else ""
     return Derivation(Document(f"Backpropagation through the network “{name}”", tuple(sections)), verified)
 

@@ -154,11 +154,32 @@ class _Backward:
                     scatters += self._normalized(gathered)
                 else:
                     total = gathered if total is None else add(total, gathered)
+        if scatters and self._is_recurrent(tensor):
+            total = self._scattered_apart(tensor, scatters, places, total)
+            scatters = []
         if total is None and not scatters:
             if wanted or tensor in self.promised:
                 self.define_zero(tensor, wanted)
             return
         self._finish(tensor, adjoint, places, total, scatters, wanted)
+
+    def _is_recurrent(self, tensor: str) -> bool:
+        s = self.writers.get(tensor)
+        return s is not None and any(tensor in needed_for(e.value[0], self.writers) for e in differentiable_loads(s.body))
+
+    def _scattered_apart(
+        self, tensor: str, scatters: list[Statement], places: tuple[Axis, ...], total: Expr | None
+    ) -> Expr:
+        """Scatter into a tensor of their own what readers after a recurrence give: its time loop takes no scatters."""
+        adjoint = adjoint_name(tensor)
+        name = f"{adjoint}.scattered"
+        self.tensors[name] = Tensor(name, self.tensors[tensor].shape, label=name)
+        for s in scatters:
+            if s.target != adjoint:
+                self.tensors.setdefault(s.target, Tensor(s.target, tuple(a.extent for a in s.axes), label=s.target))
+            self.backward.append(replace(s, target=name) if s.target == adjoint else s)
+        value = load(name, (axis(a) for a in places))
+        return value if total is None else add(total, value)
 
     def _seed(self, s: Statement) -> Expr:
         """``y_bar[I]``; for a maximum, only where the reduced indices are those of the first maximum."""

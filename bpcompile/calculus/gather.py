@@ -205,7 +205,8 @@ def gather(
     apart = {a: Axis(f"{a.name}'", a.extent) for a in domain}
     swap = {axis(a): axis(b) for a, b in apart.items()}
     equations = [(substitute(s, swap), axis(p)) for s, p in zip(subscripts, places, strict=True)]
-    equations.sort(key=lambda e: _turn(e[0], [left for left, _ in equations]))
+    lefts = [left for left, _ in equations]
+    equations.sort(key=lambda e: _turn(e[0], lefts))
     system = _System(list(apart.values()), equations)
     while system.equations:
         left, right = system.equations.pop(0)
@@ -232,16 +233,18 @@ def gather(
     return Gathered(summed(guarded, remaining), solved)
 
 
-def _turn(left: Expr, all_of_them: Sequence[Expr]) -> int:
+def _turn(left: Expr, others: Sequence[Expr]) -> int:
     """When an equation is solved: bare axes first, but after a step of the same axis, as in ``h[n, t, t-1]``.
 
-    The step says which way a recurrence runs: the other place is compared with what it gives.
+    The step says which way a recurrence runs: the other place is compared with what it gives. Divisions come last.
     """
-    if left.op != "axis":
-        form = affine(left)
-        step = len(form.terms) == 1 and form.terms[0][1] == 1
-        return 0 if step and form.terms[0][0] in all_of_them else 2
-    return 1
+    if left.op == "axis":
+        return 1
+    form = affine(left)
+    if any(term.op != "axis" for term, _ in form.terms):
+        return 3
+    step = len(form.terms) == 1 and form.terms[0][1] == 1
+    return 0 if step and sum(form.terms[0][0] in children_first(o) for o in others) > 1 else 2
 
 
 def _sum_into_part(system: _System, subscripts: Sequence[Expr], places: Sequence[Axis]) -> bool:

@@ -83,10 +83,17 @@ def _decided(e: Expr) -> Expr:
         fresh = node(current.op, args, current.value)
         if fresh.op == "eq" and LAST in fresh.args:
             fresh = const(fresh.args[0] is fresh.args[1])
-        elif (fresh.op == "load" and any(a is node("add", (LAST, const(1))) for a in fresh.args)) or (fresh.op == "reduce" and is_number(args[0], 0)):
+        elif _is_nothing(fresh):
             fresh = const(0)
         done[current] = _without_zeros(fresh)
     return done[e]
+
+
+def _is_nothing(e: Expr) -> bool:
+    """True for what reads layer ``L + 1``, and for sums of nothing."""
+    if e.op == "reduce":
+        return is_number(e.args[0], 0)
+    return e.op == "load" and any(a is node("add", (LAST, const(1))) for a in e.args)
 
 
 def _without_zeros(e: Expr) -> Expr:

@@ -75,6 +75,7 @@ class Context:
     shown_numbers: dict[str, None] = field(default_factory=dict)
     calculus: Calculus | None = None
     batch: Context | None = None
+    inputs: Context | None = None
     _paths: dict[str, list[Path]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -194,3 +195,13 @@ def batch_context(context: Context) -> Context:
         assert context.calculus is not None
         context.batch = prepared(context.calculus, context.program, context.options, single=False)
     return context.batch
+
+
+def with_inputs(context: Context) -> Context:
+    """The same network, its real inputs differentiated too: they show what becomes of a first layer."""
+    if context.inputs is None:
+        assert context.network is not None
+        real = [name for name, v in context.network.inputs.items() if not v.integer]
+        context.inputs = context_of(context.network, context.options, ("parameters", *real))
+        context.inputs.names.tensors.update(context.names.tensors)
+    return context.inputs

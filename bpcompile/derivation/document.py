@@ -80,7 +80,9 @@ class Equation:
     beside: Equation | None = None
     """The same in matrix form, side by side."""
     world: str = ""
-    """Where it is checked: ``""`` for the network as shown, ``batch``, or ``abstract``."""
+    """Where it is checked: ``""`` for the network as shown, ``batch``, ``inputs`` (differentiated too) or ``abstract``."""
+    at: tuple[tuple[Axis, int], ...] = ()
+    """Axes of the tensor that are fixed here: one time of a recurrence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ Array = NDArray[Any]
 Env = Mapping[Axis, Any]
 
 _MATRIX_OPS: Final = frozenset({
-    "matrix", "transpose", "matmul", "hadamard", "hadamard_quotient", "scaled", "ones", "onehot", "diagonal", "indicator", "sum_of"
+    "matrix", "transpose", "matmul", "hadamard", "hadamard_quotient", "scaled", "ones", "onehot", "diagonal", "indicator",
+    "sum_of",
 })  # fmt: skip
 
 
@@ -156,8 +157,7 @@ class Evaluator:
         if e.op == "ones":
             return np.ones([1 if a is None else self.extent(a) for a in e.value])
         if e.op == "onehot":
-            place = int(np.asarray(self.value(e.args[0], env) if not _has_matrix(e.args[0]) else self._matrix(e.args[0], env)).item())
-            return np.eye(self.extent(e.value))[:, [place]]
+            return np.eye(self.extent(e.value))[:, [self._integer(e.args[0], env)]]
         if e.op == "unspecified" and e.value[0] not in self.unspecified and self.gradient_of_cost is not None:
             return self.gradient_of_cost().reshape(-1, 1)
         if e.op == "sum_of":
@@ -185,17 +185,23 @@ class Evaluator:
                 return args[0]
         return np.asarray(FUNCTIONS[e.op](*args))
 
+    def _integer(self, e: Expr, env: Env) -> int:
+        """A subscript."""
+        value = self._matrix(e, env) if _has_matrix(e) else np.asarray(self.value(e, env))
+        return int(value.item())
+
     def _symbol(self, e: Expr, env: Env) -> Array:
         tensor, _, how = e.value
         array = self.arrays[tensor]
-        at = tuple(int(np.asarray(self._matrix(a, env) if _has_matrix(a) else self.value(a, env)).item()) for a in e.args)
-        outside = any(not 0 <= i < extent for i, extent in zip(at, array.shape, strict=False))
-        part = np.full(array.shape[len(at) :], np.nan) if outside else np.asarray(array[at], dtype=float)
-        if how == "":
-            return part.reshape(1, 1)
-        if how == "c":
+        at = tuple(self._integer(a, env) for a in e.args)
+        fixed = iter(at)
+        place = tuple(next(fixed) if h == "f" else slice(None) for h in how)
+        outside = any(h == "f" and not 0 <= i < extent for h, i, extent in zip(how, place, array.shape, strict=True))
+        shape = [extent for h, extent in zip(how, array.shape, strict=True) if h != "f"]
+        part = np.full(shape, np.nan) if outside else np.asarray(array[place], dtype=float)
+        if part.ndim < 2:
             return part.reshape(-1, 1)
-        return part if how == "rc" else part.T
+        return part if how.index("r") < how.index("c") else part.T
 
 
 def _has_matrix(e: Expr) -> bool:

@@ -58,6 +58,7 @@ _WORDS: Final[dict[str, str]] = {
 _PLAIN_WORDS: Final = frozenset({"log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan"})
 _COMPARISONS: Final = {"lt": "<", "le": "≤", "eq": "=", "ne": "≠"}
 _SUPERSCRIPT_LIMIT: Final = 9.0
+_SUBSCRIPT_LIMIT: Final = 3.5
 
 
 def laid_out(e: Expr, names: Names) -> Notation:
@@ -82,7 +83,7 @@ def _formula(e: Expr, names: Names) -> Laid:
     return _application(e, names)
 
 
-# --- leaves -------------------------------------------------------------------------------------------------------------------
+# --- leaves ---------------------------------------------------------------------------------------------------------
 
 
 def number(value: float | int | bool) -> Laid:
@@ -134,7 +135,7 @@ def _strength_of_symbol(tensor: str, names: Names) -> int:
 
 def _matrix(e: Expr, names: Names) -> Laid:
     tensor = e.value[0]
-    style = "italic" if e.value[2] == "" else "bold"
+    style = "bold" if "r" in e.value[2] else "italic"
     return names.symbol(tensor, tuple(laid_out(a, names) for a in e.args), style), _strength_of_symbol(tensor, names)
 
 
@@ -143,7 +144,7 @@ def _draw(e: Expr, names: Names) -> Laid:
     return row(Symbol(e.value[0], "upright"), Group(separated(arguments))), ATOM
 
 
-# --- arithmetic ---------------------------------------------------------------------------------------------------------------
+# --- arithmetic -----------------------------------------------------------------------------------------------------
 
 
 def _sum(e: Expr, names: Names) -> Laid:
@@ -247,7 +248,8 @@ def _absolute(e: Expr, names: Names) -> Laid:
 
 def _floor(e: Expr, names: Names) -> Laid:
     if e.op == "floordiv":
-        return Group(Fraction(laid_out(e.args[0], names), laid_out(e.args[1], names)), "⌊", "⌋"), ATOM
+        above, below = _wrapped(e.args[0], names, PRODUCT), _wrapped(e.args[1], names, ATOM)
+        return Group(row(above, Operator("/", "plain"), below), "⌊", "⌋"), ATOM
     signs = {"floor": ("⌊", "⌋"), "ceil": ("⌈", "⌉")}
     return Group(laid_out(e.args[0], names), *signs[e.op]), ATOM
 
@@ -296,7 +298,7 @@ def _partial(e: Expr, names: Names) -> Laid:
     return names.derivative(names.symbol(upper, laid[:count]), names.symbol(lower, laid[count:])), POWER - 1
 
 
-# --- conditions ---------------------------------------------------------------------------------------------------------------
+# --- conditions -----------------------------------------------------------------------------------------------------
 
 
 def _comparison(e: Expr, names: Names) -> Laid:
@@ -332,6 +334,9 @@ def _delta_or_bracket(condition: Expr, names: Names) -> Notation:
             parts.append(Group(row(laid_out(c, names), upper), "[", "]"))
         elif c.op == "eq" and any(_is_index(a) for a in c.args):
             pair = tuple(laid_out(a, names) for a in c.args)
+            if any(width(p) > _SUBSCRIPT_LIMIT for p in pair):
+                parts.append(Group(laid_out(c, names), "[", "]"))
+                continue
             simple = all(isinstance(p, Symbol) for p in pair)
             parts.append(Script(Symbol("δ"), Row(pair) if simple else separated(pair)))
         else:
@@ -365,7 +370,7 @@ def _selection(e: Expr, names: Names) -> Laid:
     return Cases(tuple(rows)), ATOM
 
 
-# --- reductions -----------------------------------------------------------------------------------------------------------------
+# --- reductions -----------------------------------------------------------------------------------------------------
 
 
 def _reduction(e: Expr, names: Names) -> Laid:
@@ -385,7 +390,7 @@ def _reduction(e: Expr, names: Names) -> Laid:
     return row(Big(kind, under), body if strength >= PRODUCT else Group(body)), BIG
 
 
-# --- matrices -------------------------------------------------------------------------------------------------------------------
+# --- matrices -------------------------------------------------------------------------------------------------------
 
 
 def _transposed(e: Expr, names: Names) -> Laid:

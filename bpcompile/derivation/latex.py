@@ -68,7 +68,7 @@ def latex(n: Notation) -> str:
         case Symbol(text, style):
             return _symbol(text, style)
         case Number(text):
-            return text
+            return text.replace("\u2009", r"\,")
         case Operator(text, role):
             return _operator(text, role)
         case Row(items):

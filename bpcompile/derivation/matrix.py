@@ -6,8 +6,9 @@ asks for it. Nothing else decides where a transpose goes. The nodes besides thos
 ================== ==================== ==========================================================================
 op                 value                meaning
 ================== ==================== ==========================================================================
-``matrix``         (tensor, kind, how)  a tensor as a matrix: ``how`` is ``""`` (a number), ``"c"`` (a column),
-                                        ``"rc"`` (as stored) or ``"cr"`` (examples as columns); args: fixed subscripts
+``matrix``         (tensor, kind, how)  a tensor as a matrix; ``how`` has a letter for each of its axes: ``r`` for that
+                                        of the rows, ``c`` for that of the columns, ``f`` for one that has a fixed
+                                        subscript; args: the fixed subscripts
 ``transpose``                           its argument transposed
 ``matmul``                              the product of matrices
 ``hadamard``                            the product element by element
@@ -150,7 +151,7 @@ class _Recognizer:
         shape = orientation(own, self.layout)
         if shape is None or len(set(own)) < len(own) or (kind != "real" and own):
             return None
-        how = "" if not own else "c" if len(own) == 1 else "rc" if shape == (own[0], own[1]) else "cr"
+        how = "".join("r" if s in moving and s.value == shape[0] else "c" if s in moving else "f" for s in e.args)
         symbol = node("matrix", fixed, (tensor, kind, how))
         return symbol if shape == (r, c) else node("transpose", (symbol,)) if shape == (c, r) else None
 

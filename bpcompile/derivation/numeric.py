@@ -49,7 +49,7 @@ class World:
         self.values = Evaluator({}, {"n": self.n}, partial=self.jacobian, held=self._held)
         self.values.arrays = self.run()
 
-    # --- the forward pass -----------------------------------------------------------------------------------------------------
+    # --- the forward pass -------------------------------------------------------------------------------------------
 
     def run(self, bump: tuple[str, tuple[int, ...], float] | None = None) -> dict[str, Array]:
         """Every tensor of the forward pass; with ``bump`` one element of one tensor is moved once it is known."""
@@ -118,7 +118,7 @@ class World:
     def _axes(self, s: Statement) -> tuple[Axis, ...]:
         return tuple(i.value for i in s.subscripts if i.op == "axis")
 
-    # --- derivatives by differences ---------------------------------------------------------------------------------------------
+    # --- derivatives by differences ---------------------------------------------------------------------------------
 
     def slope(self, tensor: str, place: tuple[int, ...]) -> float:
         """The derivative of the cost by one element, by Richardson's extrapolation of central differences."""

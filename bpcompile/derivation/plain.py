@@ -61,10 +61,18 @@ def _row(items: tuple[Notation, ...]) -> str:
     text = ""
     for k, item in enumerate(items):
         part = plain(item)
-        if (k and text and not isinstance(items[k - 1], _OPEN) and not isinstance(item, (Operator, Group))) or (k and isinstance(item, Group) and not isinstance(items[k - 1], (*_OPEN, Symbol, Words))):
+        before = items[k - 1] if k else None
+        if text and before is not None and not isinstance(before, _OPEN) and _stands_apart(before, item):
             text += " "
         text += part
     return text.replace("  ", " ")
+
+
+def _stands_apart(before: Notation, item: Notation) -> bool:
+    """Whether a blank goes between two things: not between a function and its argument."""
+    if isinstance(item, Group):
+        return not isinstance(before, (Symbol, Words))
+    return not isinstance(item, Operator)
 
 
 def _atom(n: Notation) -> str:

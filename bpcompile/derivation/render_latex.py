@@ -23,12 +23,14 @@ from bpcompile.derivation.latex import escaped, latex
 from bpcompile.derivation.notation import broken, height, width
 from bpcompile.emit.templates import environment
 
+RELATIONS: Final = {"⇒": r"\Rightarrow\;", "←": r"\leftarrow"}
+
 LINE: Final = 38.0
 """The width of a line of text, in ems."""
 
 
 def render_latex(document: Document, fragment: bool = False) -> str:
-    """The whole document, or what can be put into another one with ``\\input``."""
+    """The whole document, or a fragment for another one."""
     body = "\n".join(_section(s) for s in document.sections)
     if document.lead:
         body = f"{_inline(document.lead)}\n\n{body}"
@@ -75,7 +77,7 @@ def _(block: Equation) -> str:
 
 def _rows(line: Line, left: str, room: float, beside: Equation | None) -> list[str]:
     """One line of an equation as rows: broken where it is long, its reason at the right margin."""
-    relation = {"⇒": r"\Rightarrow\;"}.get(line.relation, line.relation)
+    relation = RELATIONS.get(line.relation, line.relation)
     rows = []
     for m, part in enumerate(broken(line.shown, room, room - 2.0)):
         rows.append(f"{left} &{relation} {latex(part)}" if m == 0 else rf"&\qquad {latex(part)}")
@@ -97,14 +99,43 @@ def _rows(line: Line, left: str, room: float, beside: Equation | None) -> list[s
 
 @block_latex.register
 def _(block: Table) -> str:
-    columns = "".join("r" if k in block.right else "l" for k in range(len(block.head)))
     stretch = max((height(p) for r in block.rows for c in r for p in c if not isinstance(p, str)), default=1)
-    rows = [" & ".join(_inline(c) for c in r) + r" \\" for r in block.rows]
+    rows = [" & ".join(_cell(c) for c in r) + r" \\" for r in block.rows]
     gap = r"\addlinespace" if stretch > 1 else ""
     head = " & ".join(_inline(c) for c in block.head) + r" \\"
     body = f"\n{gap}\n".join(rows) if gap else "\n".join(rows)
-    lines = [rf"\begin{{longtable}}[l]{{@{{\quad}}{columns}@{{}}}}", r"\toprule", head, r"\midrule", r"\endhead", body]
+    lines = [rf"\begin{{longtable}}[l]{{@{{\quad}}{_columns(block)}@{{}}}}", r"\toprule", head, r"\midrule", r"\endhead", body]
     return "\n".join([*lines, r"\bottomrule", r"\end{longtable}"])
+
+
+def _columns(block: Table) -> str:
+    """Column types; where the table is too wide, its widest column of words is broken into lines."""
+    count = len(block.head)
+    wide = [max(_text_width(r[k]) for r in (block.head, *block.rows)) for k in range(count)]
+    kinds = ["r" if k in block.right else "l" for k in range(count)]
+    excess = sum(wide) + 1.1 * count - LINE
+    worded = [k for k in range(count) if any(isinstance(p, str) for r in block.rows for p in r[k])]
+    if excess > 0 and worded:
+        k = max(worded, key=lambda c: wide[c])
+        room = max(8.0, wide[k] - excess)
+        kinds[k] = rf">{{\raggedright\arraybackslash}}p{{{room:.1f}em}}"
+    return "".join(kinds)
+
+
+def _text_width(text: Text) -> float:
+    return sum(0.5 * len(p) if isinstance(p, str) else width(p) for p in text)
+
+
+def _cell(text: Text) -> str:
+    """A cell: long names may be broken at their dots and underscores."""
+    parts = []
+    for p in text:
+        if isinstance(p, str):
+            breakable = escaped(p).replace(r"\_", r"\_\allowbreak{}").replace(".", r".\allowbreak{}")
+            parts.append(breakable if "_" in p else escaped(p))
+        else:
+            parts.append(f"${latex(p)}$")
+    return "".join(parts)
 
 
 @block_latex.register

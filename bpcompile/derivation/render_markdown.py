@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import singledispatch
+from typing import Final
 
 from bpcompile.derivation.document import (
     Block,
@@ -20,7 +21,8 @@ from bpcompile.derivation.document import (
 from bpcompile.derivation.latex import escaped, latex
 from bpcompile.derivation.notation import Notation, broken
 
-LINE = 60.0
+RELATIONS: Final = {"⇒": r"\Rightarrow\;", "←": r"\leftarrow"}
+LINE: Final = 60.0
 """How many ems a line of a formula may have."""
 
 
@@ -71,7 +73,7 @@ def aligned_rows(equation: Equation) -> list[str]:
             beside = f"{latex(equation.beside.left)} = {latex(equation.beside.lines[0].shown)}"
             reason = rf"{beside} \quad {reason}" if reason else beside
         parts: list[Notation] = broken(line.shown, LINE, LINE)
-        relation = {"⇒": r"\Rightarrow\;"}.get(line.relation, line.relation)
+        relation = RELATIONS.get(line.relation, line.relation)
         for m, part in enumerate(parts):
             head = f"{left if k == 0 and m == 0 else ''} &{relation} {latex(part)}" if m == 0 else rf"&\quad {latex(part)}"
             last = m == len(parts) - 1

@@ -17,13 +17,8 @@ def shape_of(context: Context, e: Expr) -> Shape:
     match e.op:
         case "matrix":
             tensor = e.value[0]
-            how = e.value[2]
-            shape = context.view.shape(tensor.removesuffix(".bar"))[len(e.args) :]
-            if how == "":
-                return 1, 1
-            if how == "c":
-                return shape[0], 1
-            return (shape[0], shape[1]) if how == "rc" else (shape[1], shape[0])
+            sides = dict(zip(e.value[2], context.view.shape(tensor.removesuffix(".bar")), strict=True))
+            return sides.get("r", 1), sides.get("c", 1)
         case "transpose":
             rows, columns = shape_of(context, e.args[0])
             return columns, rows

@@ -181,7 +181,8 @@ def _local(context: Context, target: str, axes: tuple[Axis, ...], tensor: str, w
         gathered = gather(p.derivative, p.subscripts, p.over, lower)
         short = value if gathered is None else gathered.expression
         contracted = short if contracted is None else add(contracted, short)
-    assert deltas is not None and contracted is not None
+    assert deltas is not None
+    assert contracted is not None
     contracted = simplify(contracted, lambda a, b: _quotient_of_forward_pass(context, a, b))
     show = context.view
     values = substitute(contracted, _own_values(context, target))
@@ -262,7 +263,8 @@ def adjoint(context: Context, tensor: str) -> Adjoint | None:
         short = _partly_contracted(context, c, domain, final) if short is None else short
         contracted = short if contracted is None else add(contracted, short)
     chain, readers = _chain(context, tensor, final)
-    assert inserted is not None and contracted is not None
+    assert inserted is not None
+    assert contracted is not None
     scattered = any(c.gather is None for c in steps)
     simplified = contracted if scattered or collected.simplified is None else _at(collected.simplified, recorded, final, domain)
     return Adjoint(
@@ -393,7 +395,8 @@ def _chain_term(context: Context, y: str, tensor: str, own: tuple[Axis, ...], so
     if is_number(seed, 0):
         return ZERO
     partial = node("partial", (*at, *places(own)), (y, tensor, len(at)))
-    return summed_over(mul(seed, partial), [names[a] for a in original if a not in solved and (a not in own or not is_batch(a))])
+    summed = [names[a] for a in original if a not in solved and (a not in own or not is_batch(a))]
+    return summed_over(mul(seed, partial), summed)
 
 
 def _adjoint_of_reader(context: Context, tensor: str, at: tuple[Expr, ...]) -> Expr:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from bpcompile.derivation.abstract import abstract_context
 from bpcompile.derivation.abstract_world import AbstractWorld
-from bpcompile.derivation.context import Context, batch_context
+from bpcompile.derivation.context import Context, batch_context, with_inputs
 from bpcompile.derivation.document import Equation, Line
 from bpcompile.derivation.matrix import orientation
 from bpcompile.derivation.numeric import World, random_data, random_world
+from bpcompile.derivation.steps import tensor_axes
 from bpcompile.program.nodes import Axis
 
 Array = NDArray[Any]
@@ -101,7 +102,7 @@ def _checker(context: Context, kind: str, seed: int) -> tuple[_Checker, tuple[st
         world: World = AbstractWorld(general, seed)
         world.values.arrays |= world.adjoints()
         return _Checker(general, world, {}, seed), ()
-    here = batch_context(context) if kind == "batch" else context
+    here = batch_context(context) if kind == "batch" else with_inputs(context) if kind == "inputs" else context
     data = random_data(here, seed, 3)
     world = random_world(here, seed, 3, data)
     world.values.arrays |= world.adjoints()
@@ -141,7 +142,10 @@ class _Checker:
             return None
         values = [self.evaluated(e, x) for x in lines]
         if e.claim.kind == "value":
-            return self.against(e, values, lines, self.world.values.arrays[e.claim.tensor], None)
+            known = np.array(self.world.values.arrays[e.claim.tensor], dtype=float)
+            if isinstance(self.world, AbstractWorld) and known.ndim:
+                known[0] = np.nan
+            return self.against(e, values, lines, known, None)
         if e.claim.kind == "local":
             if self._is_large(e):
                 return None
@@ -155,14 +159,17 @@ class _Checker:
     def gradient(self, e: Equation, values: list[Array], lines: Sequence[Line]) -> Row:
         tensor = e.claim.tensor
         index = [v for v, x in zip(values, lines, strict=True) if not x.matrix]
-        if index and not self.context.time:
+        if index and not self.context.time and not e.at:
             self.world.values.arrays[f"{tensor}.bar"] = index[-1]
         mask = np.full(self.world.values.arrays[tensor].shape, np.nan)
         if isinstance(self.world, AbstractWorld):
             for layer in self.world.limits(e.label):
                 mask[layer] = self.world.values.arrays[f"{tensor}.bar"][layer]
             return self.against(e, values, lines, mask, None)
-        places = list(np.ndindex(mask.shape))
+        fixed = dict(e.at)
+        shown = self.context.view.axes(tensor_axes(self.context, tensor))
+        wanted = [fixed.get(a) for a in shown]
+        places = [p for p in np.ndindex(mask.shape) if all(w is None or w == i for w, i in zip(wanted, p, strict=True))]
         generator = np.random.default_rng(self.seed)
         if len(places) > MOST_SAMPLES:
             chosen = generator.choice(len(places), MOST_SAMPLES, replace=False)
@@ -172,6 +179,8 @@ class _Checker:
         generated = self.gradients.get(tensor)
         if generated is not None and self.context.single and self.context.tensor(tensor).shape[:1] == (None,):
             generated = generated[0]
+        if fixed:
+            mask = mask[tuple(slice(None) if w is None else w for w in wanted)]
         return self.against(e, values, lines, mask, generated)
 
     def evaluated(self, e: Equation, line: Line) -> Array:

@@ -169,11 +169,19 @@ def _comment(w: Writer, s: Statement, heading: str) -> str:
     if title and title != heading:
         w.lines.append("")
         w.lines += [f"# --- {line}" for line in textwrap.wrap(title, 104)]
-    if sum(1 for _ in children_first(s.body)) <= _LONGEST_COMMENT:
+    if _written_size(s.body) <= _LONGEST_COMMENT:
         text = " ".join(str(s).split())
         if text.replace(" ", "") != title.partition(": ")[2].replace(" ", ""):
             w.lines += [f"# {line}" for line in textwrap.wrap(text, 108)]
     return title or heading
+
+
+def _written_size(root: Expr) -> int:
+    """Nodes of an expression as it would be written out, shared parts as often as they occur."""
+    sizes: dict[Expr, int] = {}
+    for e in children_first(root):
+        sizes[e] = 1 + sum(sizes[a] for a in e.args)
+    return sizes[root]
 
 
 # --- what is used ----------------------------------------------------------------------------------------------------

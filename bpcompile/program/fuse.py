@@ -118,6 +118,9 @@ def _candidates(
     shared = [n for n in (*reads(s), s.target) if tensors[n].role != "parameter"]
     later = sorted({p for n in shared for p in users.get(n, ()) if p > earliest}, reverse=True)
     found.update(dict.fromkeys(p for p in later if _same_phase(s, p, groups)))
+    if groups and earliest < 0 and _same_phase(s, len(groups) - 1, groups):
+        # Nothing ties it down: what is computed last is the likeliest to be used together with it.
+        found[len(groups) - 1] = None
     return list(found)
 
 

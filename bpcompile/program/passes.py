@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from bpcompile.program.accumulate import settle_accumulations
+from bpcompile.program.arrange import gradients_early
+from bpcompile.program.chain import chain_sums
 from bpcompile.program.common import name_common
 from bpcompile.program.dead import without_dead
 from bpcompile.program.factor import factor
+from bpcompile.program.momentary import drop_time
 from bpcompile.program.share import share
 from bpcompile.program.split import split_axes
 from bpcompile.program.statements import Program
@@ -19,4 +22,5 @@ def improve(program: Program) -> Program:
     """
     settled = settle_accumulations(split_axes(without_dead(program)))
     shared = share(settled)
-    return share(factor(share(name_common(shared))))
+    contracted = share(factor(share(name_common(shared))))
+    return drop_time(chain_sums(gradients_early(contracted)))

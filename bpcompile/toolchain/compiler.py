@@ -84,7 +84,7 @@ class Outcome:
     timed_out: bool
 
 
-def default_flags(optimization: str = "-O3", *, native: bool = True) -> tuple[str, ...]:
+def default_flags(optimization: str = "-O2", *, native: bool = True) -> tuple[str, ...]:
     """Return the flags that kernels are compiled with.
 
     Parameters

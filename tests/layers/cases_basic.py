@@ -175,7 +175,8 @@ def rotated(x: Any, base: float = 10000.0) -> Any:
 
 
 EMBEDDINGS = [
-    Case("embedding", lambda n: layers.Embedding(7, 3, name=n), (Integers((4,), 7),), lambda p, x: F.embedding(x[0], p["weight"])),
+    Case("embedding", lambda n: layers.Embedding(7, 3, name=n), (Integers((4,), 7),),
+         lambda p, x: F.embedding(x[0], p["weight"])),
     Case("embedding of one", lambda n: layers.Embedding(7, 3, name=n), (Integers((), 5),),
          lambda p, x: F.embedding(x[0], p["weight"])),
     Case("embedding with padding", lambda n: layers.Embedding(4, 3, padding_idx=1, name=n), (Integers((6,), 4),),

@@ -165,7 +165,9 @@ def same(a: Results, b: Results, tolerance: float) -> list[Check]:
     return checks
 
 
-def against_torch(built: Built, results: Results, arrays: tuple[Arrays, Arrays, Arrays], tolerance: float = TORCH) -> list[Check]:
+def against_torch(
+    built: Built, results: Results, arrays: tuple[Arrays, Arrays, Arrays], tolerance: float = TORCH
+) -> list[Check]:
     """Where PyTorch differs: outputs (in inference), gradients and states (in training)."""
     import torch
 
@@ -198,7 +200,8 @@ def against_torch(built: Built, results: Results, arrays: tuple[Arrays, Arrays, 
                 checks.append(close(f"{case.name}: gradient of {name}", results.gradients[name], expected, tolerance))
         if case.state:
             for name, expected in case.state(local, inputs).items():
-                checks.append(close(f"{case.name}: state {name}", results.states[f"{own}.{name}"], expected.detach(), tolerance))
+                found = results.states[f"{own}.{name}"]
+                checks.append(close(f"{case.name}: state {name}", found, expected.detach(), tolerance))
     return checks
 
 

@@ -31,7 +31,7 @@ def batch_section(context: Context) -> Section | None:
                 row(Number("1"), Operator("/", "plain"), Symbol("N")),
                 " enters with the derivative of the loss and is part of every error below; the sum over the batch in the"
                 " gradient of a parameter is therefore the average of the gradients of the single examples.",
-            )  # fmt: skip
+            )
         )
     ]
     assert batch.network is not None

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
-from bpcompile.derivation.document import Block, Bullets, Claim, Equation, Paragraph, Section, Text
-from bpcompile.derivation.formula import laid_out
-from bpcompile.derivation.notation import Big, Fraction, Operator, Row, Script, Symbol, row
+from bpcompile.derivation.document import Block, Bullets, Claim, Equation, Inline, Line, Paragraph, Section, Text
+from bpcompile.derivation.notation import Big, Fraction, Notation, Operator, Row, Script, Symbol, row
 from bpcompile.derivation.steps import Local, local_derivatives
 from bpcompile.derivation.writing import distinct, line, symbol, text
-from bpcompile.program.nodes import axis
 
 
 def chain_section(context: Context) -> Section:
@@ -22,7 +20,8 @@ def chain_section(context: Context) -> Section:
             blocks.append(local_equation(context, local))
     paths = _several(context)
     if paths:
-        blocks += [Paragraph(("Some values are used more than once; their derivative is a sum over all the paths:",)), Bullets(paths)]
+        words = "Some values are used more than once; their derivative is a sum over all the paths:"
+        blocks += [Paragraph((words,)), Bullets(paths)]
     return Section("chain", "The chain rule and the local derivatives", tuple(blocks))
 
 
@@ -30,8 +29,6 @@ def rule_in_words(context: Context) -> list[Block]:
     """What is applied, again and again."""
     cost = Symbol(context.names.cost)
     total = row(
-        _d(cost, Script(Symbol("u"), Symbol("j"))),
-        Operator("=", "relation"),
         Big("∑", Symbol("y")),
         Big("∑", Symbol("k")),
         _d(cost, Script(Symbol("y"), Symbol("k"))),
@@ -44,29 +41,22 @@ def rule_in_words(context: Context) -> list[Block]:
                 "One rule is used throughout: the cost depends on ", Script(Symbol("u"), Symbol("j")),
                 " through every element ", Script(Symbol("y"), Symbol("k")), " of every tensor whose equation reads ",
                 Symbol("u"), ", and all these paths add up,",
-            )  # fmt: skip
+            )
         ),
-        Equation(_d(cost, Script(Symbol("u"), Symbol("j"))), _right(total, context)),
+        Equation(_d(cost, Script(Symbol("u"), Symbol("j"))), (Line(total, None, ("chain rule",)),)),
         Paragraph(
             text(
                 "In each equation the other values are held fixed. An equation that reads ", Symbol("u"), " at a place ",
                 Symbol("g"), " has a derivative at that place alone: this is the Kronecker delta ", delta, ", which is 1 for ",
                 row(Symbol("j"), Operator("=", "relation"), Symbol("k")), " and 0 otherwise. A sum over one of its indices"
                 " leaves the term where the two are equal.",
-            )  # fmt: skip
+            )
         ),
     ]
 
 
-def _right(total: object, context: Context) -> tuple:  # type: ignore[type-arg]
-    from bpcompile.derivation.document import Line
-
-    assert isinstance(total, Row)
-    return (Line(Row(total.items[2:]), None, ("chain rule",)),)
-
-
-def _d(above: object, below: object) -> Fraction:
-    return Fraction(row(Operator("∂", "plain"), above), row(Operator("∂", "plain"), below))  # type: ignore[arg-type]
+def _d(above: Notation, below: Notation) -> Fraction:
+    return Fraction(row(Operator("∂", "plain"), above), row(Operator("∂", "plain"), below))
 
 
 def local_equation(context: Context, local: Local) -> Equation:
@@ -98,11 +88,9 @@ def _several(context: Context) -> tuple[Text, ...]:
             if y not in context.view.definitions and any(p.lower == tensor for p in local_derivatives(context, y))
         ]
         if len(readers) > 1:
-            parts: list[object] = [symbol(context, tensor), " is read by the equations of "]
+            parts: list[Inline] = [symbol(context, tensor), " is read by the equations of "]
             for k, y in enumerate(readers):
                 parts += [", " if 0 < k < len(readers) - 1 else " and " if k else "", symbol(context, y)]
-            items.append(tuple(parts))  # type: ignore[arg-type]
+            items.append(tuple(parts))
     return tuple(items)
 
-
-__all__ = ["axis", "chain_section", "laid_out"]

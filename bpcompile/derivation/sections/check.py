@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from bpcompile.derivation.context import Context
 from bpcompile.derivation.document import Block, Paragraph, Section, Table, Text
 from bpcompile.derivation.notation import Number, Operator, Script, row
 from bpcompile.derivation.verify import TOLERANCE, Check, Row
 
 
-def check_section(context: Context, check: Check) -> Section:
+def check_section(check: Check) -> Section:
     """A row for each equation."""
     rows = [_cells(r) for r in check.rows]
     words = (
@@ -23,7 +22,7 @@ def check_section(context: Context, check: Check) -> Section:
         else f"{sum(not r.passed for r in check.rows)} of {len(check.rows)} equations do not hold: the derivation is wrong."
     )
     blocks: list[Block] = [Paragraph((words,)), *(Paragraph((note,)) for note in check.notes), Paragraph((verdict,))]
-    head: tuple[Text, ...] = (("equation",), ("lines",), ("largest value",), ("error",), ("error of the code",), ("holds",))
+    head: tuple[Text, ...] = (("equation",), ("lines",), ("largest",), ("error",), ("of the code",), ("holds",))
     blocks.append(Table(head, tuple(rows), right=(1, 2, 3, 4)))
     blocks.append(Paragraph((f"An equation holds if its errors are below {TOLERANCE:g}.",)))
     return Section("check", "The check of every equation", tuple(blocks))

@@ -28,7 +28,7 @@ def fundamental_section(context: Context) -> Section:
                 letters(general.options.activation), " and any cost ", Symbol(names.cost),
                 " of the last layer’s output. This is a recurrence over the layer number; the same rule that"
                 " differentiates every other network is applied to it.",
-            )  # fmt: skip
+            )
         )
     ]
     for target in ("z", "a", "loss"):
@@ -38,12 +38,13 @@ def fundamental_section(context: Context) -> Section:
             shown = row(Symbol(names.cost), Group(_bold(general, "a", LAST)))
             blocks.append(Equation(left, (Line(shown),)))
             continue
-        beside = _in_matrices(general, whole(s), s.axes, names.symbol(target, (layer,), "bold"), Claim("value", target))
-        blocks.append(Equation(left, (line(names, whole(s)),), Claim("value", target), s.axes, f"abstract.{target}", beside, "abstract"))
+        claim = Claim("value", target)
+        beside = _in_matrices(general, whole(s), s.axes, names.symbol(target, (layer,), "bold"), claim)
+        blocks.append(Equation(left, (line(names, whole(s)),), claim, s.axes, f"abstract.{target}", beside, "abstract"))
     blocks.append(
         Paragraph(text("The error of unit ", Symbol("j"), " in layer ", layer, " is, by definition, ",
                        row(_error(general, axis(LAYER)), Operator("=", "relation"),
-                           names.derivative(Symbol(names.cost), _unit(general))), "."))  # fmt: skip
+                           names.derivative(Symbol(names.cost), _unit(general))), "."))
     )
     found: list[Equation] = []
     for number, (title, tensor, last) in enumerate(_FOUR, 1):
@@ -77,7 +78,7 @@ def _bold(general: Context, tensor: str, layer: Expr) -> Notation:
 def _derived(general: Context, tensor: str, last: bool | None, label: str) -> tuple[Equation, Equation]:
     """One of the four, step by step; then its result alone."""
     a = adjoint(general, tensor)
-    assert a is not None and a.contracted is not None and a.simplified is not None
+    assert a is not None, "the abstract network has all four"
     names = general.names
 
     def change(e: Expr) -> Expr:
@@ -114,8 +115,9 @@ def _matrix_result(general: Context, a: Adjoint, result: Expr, at: tuple[Expr, .
     found = matrix_form(result, a.axes, layout)
     assert found is not None, "the four equations are products of matrices"
     left = names.adjoint(a.tensor, (laid_out(at[0], names),), "bold")
-    reason = "the sum runs over the first index of the weight: its transpose" if label == "BP2" else "matrix form"
-    return Equation(left, (line(names, found, reason, matrix=True),), Claim("gradient", a.tensor), a.axes, label, world="abstract")
+    reason = "summed over the first index: the transpose" if label == "BP2" else "matrix form"
+    claim = Claim("gradient", a.tensor)
+    return Equation(left, (line(names, found, reason, matrix=True),), claim, a.axes, label, world="abstract")
 
 
 def _in_matrices(

@@ -35,7 +35,7 @@ def trivial(context: Context, a: Adjoint) -> bool:
 
 def adjoint_blocks(context: Context, a: Adjoint) -> list[Block]:
     """One adjoint: its heading and its lines."""
-    blocks: list[Block] = [*_definitions(context, a)]
+    blocks: list[Block] = [*new_definitions(context, a)]
     equation = Equation(
         adjoint_symbol(context, a), lines_of(context, a), Claim("gradient", a.tensor), a.axes, f"gradient.{a.tensor}"
     )
@@ -45,13 +45,8 @@ def adjoint_blocks(context: Context, a: Adjoint) -> list[Block]:
 
 def adjoint_symbol(context: Context, a: Adjoint) -> Notation:
     """The left side: the error or the derivative, at the tensor's own indices."""
-    subscripts = symbol_subscripts(context, a.axes)
+    subscripts = tuple(axis_symbol(x) for x in a.axes)
     return context.names.adjoint(a.tensor, subscripts)
-
-
-def symbol_subscripts(context: Context, axes: tuple[Axis, ...]) -> tuple[Notation, ...]:
-    """Axes as they are printed."""
-    return tuple(axis_symbol(x) for x in axes)
 
 
 def _title(context: Context, a: Adjoint) -> Text:
@@ -117,7 +112,7 @@ def _turns_a_parameter(context: Context, e: Expr) -> bool:
     return any(not t.endswith(".bar") and context.tensor(t).role == "parameter" for t in turned)
 
 
-def _definitions(context: Context, a: Adjoint) -> list[Block]:
+def new_definitions(context: Context, a: Adjoint) -> list[Block]:
     """Equations for the compiler's own tensors that appear in this adjoint for the first time."""
     blocks: list[Block] = []
     for e in children_first(a.simplified if a.simplified is not None else a.inserted):

@@ -128,9 +128,8 @@ def _named(context: Context, target: str) -> list[str]:
 
 
 def fixed_axes(context: Context, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
-    """The axes that stay subscripts in a matrix form: time, and of three axes the first."""
-    fixed = tuple(a for a in axes if a.name in context.time)
-    return fixed
+    """The axes that stay subscripts in a matrix form: time."""
+    return tuple(a for a in axes if a.name in context.time)
 
 
 def _rules(context: Context) -> Table | None:

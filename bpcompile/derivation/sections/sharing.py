@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bpcompile.derivation.context import Context
-from bpcompile.derivation.document import Block, Paragraph, Section, Table, Text
+from bpcompile.derivation.document import Block, Inline, Paragraph, Section, Table, Text
 from bpcompile.derivation.notation import Number
 from bpcompile.derivation.writing import symbol, text
 from bpcompile.program.nodes import walk_nodes
@@ -69,11 +69,11 @@ def _read_again(context: Context) -> list[tuple[Text, ...]]:
         again = backward if s.origin.phase == "forward" else readers if len(readers) > 1 else []
         if not again:
             continue
-        parts: list[object] = []
+        parts: list[Inline] = []
         for k, r in enumerate(again):
             parts += [", " if k else "", symbol(context, r.target)]
         phase = "the forward pass" if s.origin.phase == "forward" else "the backward pass"
-        rows.append(((symbol(context, name),), (phase,), tuple(parts)))  # type: ignore[arg-type]
+        rows.append(((symbol(context, name),), (phase,), tuple(parts)))
     return rows
 
 

@@ -54,13 +54,13 @@ def worked_section(context: Context) -> Section | None:
         gradients[tensor] = arrays[f"{tensor}.bar"] = value
         left = names.adjoint(tensor, (), "bold" if _is_matrix(world, tensor) else "italic")
         blocks.append(_numbers(context, left, value, tensor))
-    step = Number(f"{eta:g}")
-    blocks.append(Paragraph(text("One step of gradient descent with learning rate ", row(Symbol("η"), Operator("=", "relation"), step),
-                                 ":")))  # fmt: skip
+    step = row(Symbol("η"), Operator("=", "relation"), Number(f"{eta:g}"))
+    blocks.append(Paragraph(text("One step of gradient descent with learning rate ", step, ":")))
     for name, info in context.network.parameters.items():
         if name in gradients and info.trainable:
             left = symbol(context, name, bold=_is_matrix(world, name))
-            change = row(left, Operator("−"), Symbol("η"), names.adjoint(name, (), "bold" if _is_matrix(world, name) else "italic"))
+            gradient = names.adjoint(name, (), "bold" if _is_matrix(world, name) else "italic")
+            change = row(left, Operator("−"), Symbol("η"), gradient)
             after = world.given[name] - eta * gradients[name]
             lines = (Line(change, relation="←"), Line(numbers(context, after, name)))
             blocks.append(Equation(left, lines))
@@ -131,13 +131,13 @@ def numbers(context: Context, value: Array, tensor: str) -> Notation:
     axes = context.view.axes(tensor_axes(context, tensor))
     shape = orientation(axes, context.layout()) if len(axes) == array.ndim else None
     if array.ndim == 1:
-        return Grid(tuple((_digits(float(v)),) for v in array))
+        return Script(Grid((tuple(_digits(float(v)) for v in array),)), None, Symbol("⊤", "upright"))
     flipped = shape is not None and shape[0] != axes[0]
     return Grid(tuple(tuple(_digits(float(v)) for v in r) for r in (array.T if flipped else array)))
 
 
 def _digits(value: float, integer: bool = False) -> Notation:
-    text_ = f"{value:.0f}" if integer else f"{value:.6g}"
+    text_ = f"{value:.0f}" if integer else f"{value + 0.0:.6g}"
     mantissa, _, exponent = text_.partition("e")
     minus = mantissa.startswith("-")
     body: Notation = Number(mantissa.lstrip("-"))
