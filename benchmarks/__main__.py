@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,12 @@ from benchmarks.machine import pin, set_environment
 def main() -> None:
     """Measure rows, print each as it is done, and write what was asked for."""
     options = _options()
+    with tempfile.TemporaryDirectory() as cache:  # compile times are those of an empty cache
+        os.environ["BPCOMPILE_CACHE_DIR"] = cache
+        _run(options)
+
+
+def _run(options: argparse.Namespace) -> None:
     set_environment(options.threads)
     pin(options.threads)
 
@@ -36,14 +45,37 @@ def main() -> None:
         results.append(result)
         print(line(result, machine.peak * options.threads), flush=True)
     print(summary(results))
+    extra = _extra(options) if options.extra else {}
     if options.json:
         data: dict[str, Any] = {
             "date": time.strftime("%Y-%m-%d"),
             "machine": vars(machine),
             "setting": vars(setting),
             "rows": [r.as_json() for r in results],
+            **extra,
         }
         options.json.write_text(json.dumps(_finite(data), indent=1) + "\n")
+
+
+def _extra(options: argparse.Namespace) -> dict[str, Any]:
+    """Epochs against scikit-learn, and a step against CasADi, as far as they are installed."""
+    from benchmarks.casadi_peer import measure_casadi
+    from benchmarks.epoch import ROWS, measure_epoch
+    from benchmarks.report import pair
+
+    found: dict[str, Any] = {"epochs": []}
+    try:
+        for row in ROWS:
+            times = measure_epoch(row, options.seconds, options.rounds)
+            title = f"{'-'.join(map(str, row.sizes))}, batches of {row.batch}"
+            print(pair(f"epoch {title}", times, row.reach), flush=True)
+            found["epochs"].append({"title": title, "reach": row.reach, "timings": {k: vars(t) for k, t in times.items()}})
+        casadi = measure_casadi(options.seconds, options.rounds)
+        print(pair("64-32-10 float64", casadi.steps, 4.0), flush=True)
+        found["casadi"] = {"timings": {k: vars(t) for k, t in casadi.steps.items()}, "compile": casadi.compile_seconds}
+    except ImportError as error:
+        print(f"left out: {error}", file=sys.stderr, flush=True)
+    return found
 
 
 def _finite(value: Any) -> Any:
@@ -63,6 +95,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", default=["PyTorch", "torch.compile", "JAX", "NumPy"])
     parser.add_argument("--seconds", type=float, default=2.0, help="how long each contender runs in each row")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--extra", action="store_true", help="also epochs against scikit-learn, and a step against CasADi")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     return parser.parse_args()
 

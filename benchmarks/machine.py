@@ -116,7 +116,8 @@ def _measured_peak(dtype: str) -> tuple[int, float]:
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder, "peak.c"), Path(folder, "peak.so")
         source.write_text(_PEAK)
-        flags = ["-O2", "-march=native", "-mprefer-vector-width=512", "-ffp-contract=fast", "-shared", "-fPIC", f"-DREAL={real}"]
+        flags = ["-O2", "-march=native", "-mprefer-vector-width=512", "-ffp-contract=fast", "-shared", "-fPIC"]
+        flags.append(f"-DREAL={real}")
         try:
             subprocess.run(["gcc", *flags, str(source), "-o", str(library)], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):

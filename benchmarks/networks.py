@@ -69,11 +69,11 @@ def dense_network(sizes: tuple[int, ...], activation: str, classes: bool = True)
 def dense_torch(sizes: tuple[int, ...], activation: str, classes: bool = True) -> Output:
     def output(p: Params, x: Any) -> Any:
         import torch
-        import torch.nn.functional as F
+        import torch.nn.functional as nn
 
         f = {"relu": torch.relu, "sigmoid": torch.sigmoid}[activation]
         for k in range(1, len(sizes)):
-            x = F.linear(x, p[f"layer{k}.W"], p[f"layer{k}.b"])
+            x = nn.linear(x, p[f"layer{k}.W"], p[f"layer{k}.b"])
             if k < len(sizes) - 1 or not classes:
                 x = f(x)
         return x
@@ -161,14 +161,14 @@ def lenet_network() -> Network:
 
 def lenet_torch(p: Params, x: Any) -> Any:
     import torch
-    import torch.nn.functional as F
+    import torch.nn.functional as nn
 
-    h = F.avg_pool2d(torch.tanh(F.conv2d(x, p["conv1.weight"], p["conv1.bias"], padding=2)), 2)
-    h = F.avg_pool2d(torch.tanh(F.conv2d(h, p["conv2.weight"], p["conv2.bias"])), 2)
+    h = nn.avg_pool2d(torch.tanh(nn.conv2d(x, p["conv1.weight"], p["conv1.bias"], padding=2)), 2)
+    h = nn.avg_pool2d(torch.tanh(nn.conv2d(h, p["conv2.weight"], p["conv2.bias"])), 2)
     h = h.flatten(1)
-    h = torch.tanh(F.linear(h, p["dense1.W"], p["dense1.b"]))
-    h = torch.tanh(F.linear(h, p["dense2.W"], p["dense2.b"]))
-    return F.linear(h, p["dense3.W"], p["dense3.b"])
+    h = torch.tanh(nn.linear(h, p["dense1.W"], p["dense1.b"]))
+    h = torch.tanh(nn.linear(h, p["dense2.W"], p["dense2.b"]))
+    return nn.linear(h, p["dense3.W"], p["dense3.b"])
 
 
 def _jax_conv(x: Any, weight: Any, bias: Any, padding: int) -> Any:
@@ -212,13 +212,13 @@ def conv_network() -> Network:
 
 def conv_torch(p: Params, x: Any) -> Any:
     import torch
-    import torch.nn.functional as F
+    import torch.nn.functional as nn
 
     for k in range(1, len(_FILTERS) + 1):
-        x = torch.relu(F.conv2d(x, p[f"conv{k}.weight"], p[f"conv{k}.bias"], padding=1))
+        x = torch.relu(nn.conv2d(x, p[f"conv{k}.weight"], p[f"conv{k}.bias"], padding=1))
         if k % 2 == 0:
-            x = F.max_pool2d(x, 2)
-    return F.linear(x.flatten(1), p["output.W"], p["output.b"])
+            x = nn.max_pool2d(x, 2)
+    return nn.linear(x.flatten(1), p["output.W"], p["output.b"])
 
 
 def conv_jax(p: Params, x: Any) -> Any:
@@ -244,27 +244,27 @@ def lstm_network() -> Network:
 def lstm_torch(p: Params, x: Any) -> Any:
     """PyTorch's own LSTM operator."""
     import torch
-    import torch.nn.functional as F
+    import torch.nn.functional as nn
 
     weights = [p[f"lstm.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     start = torch.zeros(1, len(x), 128, dtype=x.dtype)
     training = torch.is_grad_enabled()
     out = torch.lstm(x, (start, start), weights, True, 1, 0.0, training, False, True)[0]
-    return F.linear(out[:, -1], p["output.W"], p["output.b"])
+    return nn.linear(out[:, -1], p["output.W"], p["output.b"])
 
 
 def lstm_torch_steps(p: Params, x: Any) -> Any:
     """The same step by step, which ``torch.compile`` can fuse."""
     import torch
-    import torch.nn.functional as F
+    import torch.nn.functional as nn
 
-    projected = F.linear(x, p["lstm.weight_ih_l0"], p["lstm.bias_ih_l0"] + p["lstm.bias_hh_l0"])
+    projected = nn.linear(x, p["lstm.weight_ih_l0"], p["lstm.bias_ih_l0"] + p["lstm.bias_hh_l0"])
     h = c = torch.zeros(len(x), 128, dtype=x.dtype)
     for t in range(x.shape[1]):
-        i, f, g, o = (projected[:, t] + F.linear(h, p["lstm.weight_hh_l0"])).chunk(4, 1)
+        i, f, g, o = (projected[:, t] + nn.linear(h, p["lstm.weight_hh_l0"])).chunk(4, 1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         h = torch.sigmoid(o) * torch.tanh(c)
-    return F.linear(h, p["output.W"], p["output.b"])
+    return nn.linear(h, p["output.W"], p["output.b"])
 
 
 def lstm_jax(p: Params, x: Any) -> Any:
@@ -301,19 +301,19 @@ def transformer_network(tokens: int, width: int, heads: int) -> Network:
 
 def transformer_torch(heads: int) -> Output:
     def output(p: Params, x: Any) -> Any:
-        import torch.nn.functional as F
+        import torch.nn.functional as nn
 
         n, t, width = x.shape
 
         def normalized(x: Any, k: int) -> Any:
-            return F.layer_norm(x, (width,), p[f"block_norm{k}.weight"], p[f"block_norm{k}.bias"], 1e-5)
+            return nn.layer_norm(x, (width,), p[f"block_norm{k}.weight"], p[f"block_norm{k}.bias"], 1e-5)
 
-        qkv = F.linear(normalized(x, 1), p["block_self_attn.in_proj_weight"], p["block_self_attn.in_proj_bias"])
+        qkv = nn.linear(normalized(x, 1), p["block_self_attn.in_proj_weight"], p["block_self_attn.in_proj_bias"])
         q, k, v = (a.view(n, t, heads, width // heads).transpose(1, 2) for a in qkv.chunk(3, 2))
-        a = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, width)
-        x = x + F.linear(a, p["block_self_attn.out_proj_weight"], p["block_self_attn.out_proj_bias"])
-        h = F.gelu(F.linear(normalized(x, 2), p["block_linear1.W"], p["block_linear1.b"]), approximate="tanh")
-        return x + F.linear(h, p["block_linear2.W"], p["block_linear2.b"])
+        a = nn.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, width)
+        x = x + nn.linear(a, p["block_self_attn.out_proj_weight"], p["block_self_attn.out_proj_bias"])
+        h = nn.gelu(nn.linear(normalized(x, 2), p["block_linear1.W"], p["block_linear1.b"]), approximate="tanh")
+        return x + nn.linear(h, p["block_linear2.W"], p["block_linear2.b"])
 
     return output
 

@@ -143,9 +143,9 @@ def _torch_arrays(problem: Problem) -> tuple[dict[str, Any], Any, Any]:
 
 
 def _torch_loss(output: Callable[..., Any], problem: Problem) -> Callable[..., Any]:
-    import torch.nn.functional as F
+    import torch.nn.functional as nn
 
-    measure = F.cross_entropy if problem.labels else F.mse_loss
+    measure = nn.cross_entropy if problem.labels else nn.mse_loss
     return lambda params, x, y: measure(output(params, x), y)
 
 

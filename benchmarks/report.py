@@ -1,18 +1,19 @@
-"""What is measured as text: lines while it runs, and the tables of docs/performance.md from JSON files."""
+"""What is measured as lines of text, while it runs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks.measure import Result
+from benchmarks.timing import Timing
 
 
 def header() -> str:
     """Title of the columns."""
     return (
-        f"{'network':22s} {'ours':>10s} {'bind':>10s} {'best peer':>10s} {'':14s} {'ratio':>6s} {'bind':>6s} {'reach':>6s}"
-        f" {'peak':>5s}"
+        f"{'network':22s} {'ours':>10s} {'bind':>10s} {'best peer':>10s} {'':14s} {'ratio':>6s} {'bind':>6s} {'cpu':>6s}"
+        f" {'reach':>6s} {'peak':>5s}"
     )
 
 
@@ -26,7 +27,7 @@ def line(result: Result, peak: float) -> str:
     others = ", ".join(f"{k} {short(t.median)}" for k, t in result.timings.items() if k not in ("bpcompile", "bind", best))
     return (
         f"{result.key:22s} {short(own.median):>10s} {short(bind.median):>10s} {peer:>10s} {best:14s} {result.ratio():6.2f}"
-        f" {result.ratio('bind'):6.2f} {result.reach:6.2f} {100 * share:4.0f}%  [{others}]"
+        f" {result.ratio('bind'):6.2f} {result.processor_ratio():6.2f} {result.reach:6.2f} {100 * share:4.0f}%  [{others}]"
         f" least {short(own.least)} / {short(result.timings[best].least) if best else '-'}"
     )
 
@@ -40,6 +41,15 @@ def summary(results: Sequence[Result]) -> str:
     behind = [r.key for r in results if r.ratio() < 1]
     text = f"geometric mean {mean:.2f} x the best peer, from {min(ratios):.2f} to {max(ratios):.2f}"
     return text + (f"; behind in {', '.join(behind)}" if behind else "")
+
+
+def pair(title: str, timings: Mapping[str, Timing], reach: float) -> str:
+    """Two contenders, ours first."""
+    (_, own), (name, other) = timings.items()
+    return (
+        f"{title:34s} {short(own.median):>10s} {short(other.median):>10s} {name:12s} {other.median / own.median:6.2f}"
+        f" cpu {other.processor / own.processor:6.2f} reach {reach:5.2f}"
+    )
 
 
 def short(seconds: float) -> str:

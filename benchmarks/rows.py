@@ -28,8 +28,9 @@ ROWS: tuple[Row, ...] = (
     dense("1024-2048-2048-1000", (1024, 2048, 2048, 1000), "relu", 256, 1.08),
     Row("lenet", "LeNet-5, 28 x 28, batch 32", 32, 4, lenet_network, lenet_torch, lenet_jax),
     Row("conv", "conv 3-32-32-pool-64-64-pool-dense, 32 x 32, batch 32", 32, 1.3, conv_network, conv_torch, conv_jax),
-    Row("lstm", "LSTM 128-128, 32 steps, batch 16", 16, 1.2, lstm_network, lstm_torch, lstm_jax,
-        torch_compiled=lstm_torch_steps),  # fmt: skip
+    Row(
+        "lstm", "LSTM 128-128, 32 steps, batch 16", 16, 1.2, lstm_network, lstm_torch, lstm_jax, torch_compiled=lstm_torch_steps
+    ),
     transformer("transformer-128", 8, 64, 128, 4, 1.2),
     transformer("transformer-768", 4, 64, 768, 12, 1.05),
 )

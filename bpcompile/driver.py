@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bpcompile import build
+from bpcompile.backend import Backend
 from bpcompile.calculus.gradient import analyze, prediction, training
 from bpcompile.cost import Cost
 from bpcompile.emit.c.module import emit_module
@@ -18,7 +19,7 @@ from bpcompile.emit.c.source import Source as Module
 from bpcompile.emit.numpy_module import emit_numpy
 from bpcompile.errors import BPCompileError, BPCompileWarning, CompilerMissing, nearest
 from bpcompile.language.network import Network
-from bpcompile.model import Backend, Model
+from bpcompile.model import Model
 from bpcompile.model_c import CBackend
 from bpcompile.model_numpy import NumpyBackend
 from bpcompile.parameters import Layout

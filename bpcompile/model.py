@@ -10,19 +10,19 @@ from __future__ import annotations
 import math
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bpcompile.arrays import batch_size as common_batch_size
 from bpcompile.arrays import check_names, conform
+from bpcompile.backend import Backend, OptimizerState
 from bpcompile.errors import ArrayError, DataError, TrainingError, nearest
 from bpcompile.language.initializers import initial_values
-from bpcompile.parameters import Gradients, Layout, Parameters, State, gathered
+from bpcompile.parameters import Gradients, Parameters, State, gathered
 from bpcompile.signature import Signature
 
 if TYPE_CHECKING:
@@ -32,58 +32,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 _WORD = 1 << 64
-
-
-class Backend(Protocol):
-    """What runs generated code; arrays come checked, in the order of the signature."""
-
-    name: str
-    source: str
-    moments: Layout
-
-    def shortcut(self, long_way: Callable[..., tuple[float, Gradients]]) -> Callable[..., tuple[float, Gradients]]:
-        """Give `Model.value_and_grad`, with a short way where there is one."""
-
-    def predict(
-        self, params: Parameters, arrays: Sequence[Array | None], n: int, state: State, key: int, step: int
-    ) -> list[Array]:
-        """Compute the outputs."""
-
-    def value_and_grad(
-        self, params: Parameters, arrays: Sequence[Array | None], n: int, state: State, key: int, step: int, training: bool
-    ) -> tuple[float, Gradients]:
-        """Compute loss and gradients."""
-
-    def bind(
-        self, params: Parameters, arrays: Sequence[Array | None], n: int, state: State, training: bool
-    ) -> Callable[..., tuple[float, Gradients]]:
-        """Give a function that computes loss and gradients of these arrays."""
-
-    def train_epoch(
-        self,
-        params: Parameters,
-        arrays: Sequence[Array],
-        n: int,
-        batch_size: int,
-        order: Array,
-        state: State,
-        moments: State,
-        seeds: Mapping[str, float],
-        key: int,
-        step: int,
-    ) -> Array:
-        """Run an epoch in place."""
-
-    def arena_bytes(self, n: int) -> int:
-        """Bytes of scratch memory for `n` examples."""
-
-
-@dataclass
-class OptimizerState:
-    """What an optimizer keeps of one set of parameters: its vectors, and the updates made so far."""
-
-    moments: State
-    step: int = 0
 
 
 class Model:
@@ -193,11 +141,12 @@ class Model:
                 guess = nearest(ours, self.signature.parameters.names)
                 raise ArrayError(f"'rename' names '{ours}', which is no parameter.", hint=guess)
         known = self.signature.parameters.places
-        ours = {name: rename.get(name, name if name in known else _customary(name)) for name in values}
-        return self.parameters({ours[name]: _on_host(v) for name, v in values.items()})
+        names = {name: rename.get(name, name if name in known else _customary(name)) for name in values}
+        return self.parameters({names[name]: _on_host(v) for name, v in values.items()})
 
     def save(self, path: str | os.PathLike[str], params: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> None:
         """Write parameters (and a state) to a safetensors file."""
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
         arrays = {name: np.ascontiguousarray(v) for name, v in self._parameters(params).items()}
@@ -205,8 +154,8 @@ class Model:
             arrays |= {f"state/{name}": np.ascontiguousarray(v) for name, v in self._state(state).items()}
         try:
             save_file(arrays, path, metadata={"network": self.signature.name, "made_by": "bpcompile"})
-        except OSError as error:
-            raise DataError(f"'{path}' cannot be written: {error.strerror or error}.") from error
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"'{path}' cannot be written: {error}.") from error
 
     def load(self, path: str | os.PathLike[str]) -> Parameters:
         """Read parameters from a safetensors file.

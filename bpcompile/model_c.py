@@ -273,7 +273,7 @@ class CBackend:
             setattr(w, f"shape{k}", array.shape if ready and array is not None else None)
 
     def _pointer(self, vector: Parameters) -> Any:
-        if vector._pointer is None:
+        if not hasattr(vector, "_pointer"):
             vector._pointer = self.ffi.from_buffer(self.pointer_type, vector.flat)
         return vector._pointer
 

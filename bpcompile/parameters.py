@@ -131,12 +131,9 @@ class Parameters(NamedArrays):
     Assigning copies values into the vector: ``params["hidden.W"] = array``.
     """
 
-    __slots__ = ("_pointer",)
+    __slots__ = ("_pointer",)  # the C backend sets it when it first sees the vector
+    _pointer: Any
     what = "parameter"
-
-    def __init__(self, layout: Layout, flat: Array) -> None:
-        super().__init__(layout, flat)
-        self._pointer: Any = None  # of the C backend, which sets it
 
     def __setitem__(self, name: str, value: object) -> None:
         if name not in self.layout.places:

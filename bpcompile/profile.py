@@ -147,15 +147,13 @@ def profile(model: Model, params: Parameters, *, state: State | None = None, rep
         header_text=module.header_text + table_declaration,
     )
     extension = build.build(source)
-    slots = {"inputs": [], "outputs": [], "input_grads": []} | {
-        "inputs": [t.name for t in module.interface.inputs],
-        "outputs": [t.name for t in module.interface.outputs],
-        "input_grads": [t.name for t in module.interface.input_grads],
+    face = module.interface
+    slots = {
+        "inputs": tuple(t.name for t in face.inputs),
+        "outputs": tuple(t.name for t in face.outputs),
+        "input_grads": tuple(t.name for t in face.input_grads),
     }
-    clocked = CBackend(
-        signature, text, extension.lib, extension.ffi, module.prefix, backend.moments,
-        slots={name: tuple(values) for name, values in slots.items()},
-    )  # fmt: skip
+    clocked = CBackend(signature, text, extension.lib, extension.ffi, module.prefix, backend.moments, slots=slots)
     arrays, n = model._arrays(data, targets=True)
     step = clocked.bind(params, arrays, n, model._state(state), True)
     plain = model.bind(params, state=state, **data)
@@ -231,7 +229,7 @@ def _operations(s: Statement, n: int) -> float:
 
 def _tensors(kernel: Kernel, statements: tuple[Statement, ...], scheduled: Schedule) -> list[str]:
     found = dict.fromkeys(t for s in statements for t in (s.target, *reads(s)))
-    local = getattr(kernel, "local", frozenset())
+    local: frozenset[str] = getattr(kernel, "local", frozenset())
     return [t for t in found if t not in local and t in scheduled.program.tensors]
 
 

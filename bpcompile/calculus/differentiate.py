@@ -27,6 +27,7 @@ from bpcompile.program.guards import simplify_guards
 from bpcompile.program.nodes import (
     Axis,
     Expr,
+    Kind,
     axes_of,
     axis,
     children_first,
@@ -176,7 +177,7 @@ class _Backward:
         self.tensors[name] = Tensor(name, self.tensors[tensor].shape, label=name)
         for s in scatters:
             if s.target != adjoint:
-                self.tensors.setdefault(s.target, Tensor(s.target, tuple(a.extent for a in s.axes), label=s.target))
+                self._temporary(s)
             self.backward.append(replace(s, target=name) if s.target == adjoint else s)
         value = load(name, (axis(a) for a in places))
         return value if total is None else add(total, value)
@@ -249,6 +250,12 @@ class _Backward:
                 kept.append(select(condition, i, ZERO) if taken else select(condition, ZERO, i))
         return replace(s, subscripts=tuple(kept))
 
+    def _temporary(self, s: Statement) -> None:
+        """Declare what a statement that was hoisted defines; sums of integers are integers."""
+        kind: Kind = "int" if s.body.kind == "int" else "real"
+        shape = tuple(a.extent for a in s.axes)
+        self.tensors.setdefault(s.target, Tensor(s.target, shape, kind=kind, label=s.target))
+
     def _normalized(self, s: Statement) -> list[Statement]:
         """The statement in normal form; what is hoisted gets names of its own among all parts of an adjoint."""
         before = self.hoisted.get(s.target, 0)
@@ -283,10 +290,10 @@ class _Backward:
                 self.tensors.pop(adjoint)
                 parts = parts[:-1]
             for p in parts:
-                self.tensors.setdefault(p.target, Tensor(p.target, tuple(a.extent for a in p.axes), label=p.target))
+                self._temporary(p)
             self.backward += parts
         for p in scatters:
-            self.tensors.setdefault(p.target, Tensor(p.target, tuple(a.extent for a in p.axes), label=p.target))
+            self._temporary(p)
         self.backward += scatters
 
     def _declare(self, tensor: str, adjoint: str, wanted: bool) -> None:

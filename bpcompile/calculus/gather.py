@@ -14,6 +14,7 @@ The one rule gives ``u_bar[g(D)] += c(D)`` for all values of the source's axes D
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,7 +23,7 @@ from bpcompile.calculus.algebra import ZERO, mul, select
 from bpcompile.calculus.freeze import batch_first, conjunction
 from bpcompile.program.affine import Affine, affine, from_affine, interval, simplify_integer
 from bpcompile.program.guards import pinned, reads_data, simplify_guards
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, const, node, rebuild, reduce, substitute
+from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, const, node, rebuild, reduce, size, substitute
 
 ASSUMED_BATCH: Final = 32
 """The batch size that costs are compared at."""
@@ -308,11 +309,21 @@ def summed(body: Expr, over: tuple[Axis, ...]) -> Expr:
             inside = [node("div", (_product(inside), factor))]
         else:
             inside.append(factor)
-    total = reduce("sum", over, _product(inside))
+    total = reduce("sum", over, _product(inside)) if inside else _count(over)
     for factor in outside:
         total = mul(factor, total)
     for factor in below:
         total = node("div", (total, factor))
+    return total
+
+
+def _count(over: tuple[Axis, ...]) -> Expr:
+    """The number of values of axes."""
+    known = math.prod(a.extent for a in over if a.extent is not None)
+    total: Expr = const(float(known))
+    for a in over:
+        if a.extent is None:
+            total = mul(total, size(a))
     return total
 
 

@@ -21,7 +21,7 @@ from bpcompile.errors import BPCompileError, NetworkError
 from bpcompile.training.loop import Epoch, History, evaluate, fit
 
 if TYPE_CHECKING:
-    from bpcompile.check import CheckReport
+    from bpcompile.check_report import CheckReport
     from bpcompile.model import Model
     from bpcompile.parameters import Parameters, State
 

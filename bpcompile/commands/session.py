@@ -19,7 +19,7 @@ from bpcompile.training.data import Field, load_data
 from bpcompile.training.split import Split, scale_split, split_data
 
 if TYPE_CHECKING:
-    from bpcompile.check import CheckReport
+    from bpcompile.check_report import CheckReport
     from bpcompile.model import Model
     from bpcompile.training.optimizers import Optimizer
 
@@ -99,7 +99,7 @@ def checked(session: Session, data: Mapping[str, Array] | None, *, model: Model 
 
 def derivation_text(session: Session, kind: str) -> str:
     """The derivation as LaTeX, Markdown or HTML."""
-    from bpcompile import derive
+    from bpcompile.derive import derive
 
     with session.step("derive"):
         derivation = derive(session.spec.network)

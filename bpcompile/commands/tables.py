@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from bpcompile.check import CheckReport
+    from bpcompile.check_report import CheckReport
     from bpcompile.language.network import Network
 
 

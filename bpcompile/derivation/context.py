@@ -18,7 +18,7 @@ from bpcompile.program.statements import Program, Statement, Tensor, TimeLoop
 
 if TYPE_CHECKING:
     from bpcompile.calculus.gradient import Calculus
-    from bpcompile.derivation.steps import Path
+    from bpcompile.derivation.local import Path
     from bpcompile.language.network import Network
 
 
@@ -98,7 +98,7 @@ class Context:
 
     def paths(self, target: str) -> list[Path]:
         """How an equation depends on other tensors; computed once."""
-        from bpcompile.derivation.steps import paths
+        from bpcompile.derivation.local import paths
 
         if target not in self._paths:
             self._paths[target] = paths(self, target)
@@ -106,7 +106,10 @@ class Context:
 
     def layout(self, fixed: Sequence[Axis] = ()) -> Layout:
         """How tensors become matrices here."""
-        return Layout(self.options.layout == "column", tuple(fixed), tuple(self.time))
+        return Layout(self.options.layout == "column", tuple(fixed), tuple(self.time), self._shape)
+
+    def _shape(self, tensor: str) -> tuple[int | None, ...]:
+        return self.view.shape(tensor if tensor in self.view.tensors else tensor.removesuffix(".bar"))
 
     def has_adjoint(self, tensor: str) -> bool:
         """Whether the adjoint of a tensor is computed as a tensor of its own."""

@@ -26,6 +26,11 @@ _MATRIX_OPS: Final = frozenset({
 })  # fmt: skip
 
 
+_REDUCERS: Final[dict[str, Callable[..., Any]]] = {
+    "sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "argmax": np.argmax, "argmin": np.argmin,
+}  # fmt: skip
+
+
 @dataclass
 class Evaluator:
     """Values of tensors, and what else a formula may ask for.
@@ -121,8 +126,7 @@ class Evaluator:
         outer = body.shape[len(axes) :] if body.ndim == rank + len(axes) else ()
         full = np.broadcast_to(body, (*shape, *(outer or (1,) * rank)))
         flat = full.reshape(-1, *full.shape[len(axes) :])
-        reducers = {"sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "argmax": np.argmax, "argmin": np.argmin}
-        return reducers[kind](flat, axis=0)
+        return _REDUCERS[kind](flat, axis=0)
 
     def _stopped(self, e: Expr, env: Env) -> Any:
         """A constant to the calculus: moved values do not reach it."""
@@ -162,7 +166,7 @@ class Evaluator:
             return self.gradient_of_cost().reshape(-1, 1)
         if e.op == "sum_of":
             each = [self._matrix(e.args[0], {**env, e.value: np.asarray(k)}) for k in range(self.extent(e.value))]
-            return np.sum(each, axis=0)
+            return np.asarray(np.sum(each, axis=0))
         if e.op == "where":
             return np.where(self.value(e.args[0], env), self._matrix(e.args[1], env), 0.0)
         args = [self._matrix(a, env) for a in e.args]
@@ -196,7 +200,7 @@ class Evaluator:
         at = tuple(self._integer(a, env) for a in e.args)
         fixed = iter(at)
         place = tuple(next(fixed) if h == "f" else slice(None) for h in how)
-        outside = any(h == "f" and not 0 <= i < extent for h, i, extent in zip(how, place, array.shape, strict=True))
+        outside = any(isinstance(i, int) and not 0 <= i < extent for i, extent in zip(place, array.shape, strict=True))
         shape = [extent for h, extent in zip(how, array.shape, strict=True) if h != "f"]
         part = np.full(shape, np.nan) if outside else np.asarray(array[place], dtype=float)
         if part.ndim < 2:

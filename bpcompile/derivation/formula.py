@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fractions import Fraction as Ratio
 from typing import Final
 
 from bpcompile.derivation.names import Names, letters
@@ -23,6 +22,7 @@ from bpcompile.derivation.notation import (
     Root,
     Row,
     Script,
+    Style,
     Symbol,
     Words,
     height,
@@ -30,26 +30,8 @@ from bpcompile.derivation.notation import (
     separated,
     width,
 )
-from bpcompile.program.nodes import Axis, Expr, node
-
-# How strongly a formula holds together, from sums to atoms.
-SUM, BIG, PRODUCT, SIGN, POWER, ATOM = 1, 2, 3, 3, 5, 6
-
-Laid = tuple[Notation, int]
-
-_NUMBERS: Final[tuple[tuple[float, Notation], ...]] = (
-    (math.pi, Symbol("π")),
-    (math.sqrt(2), Root(Number("2"))),
-    (math.sqrt(2 / math.pi), Root(Fraction(Number("2"), Symbol("π")))),
-    (2 / math.sqrt(math.pi), Fraction(Number("2"), Root(Symbol("π")))),
-    (-2 / math.sqrt(math.pi), row(Operator("−", "plain"), Fraction(Number("2"), Root(Symbol("π"))))),
-    (1 / math.sqrt(math.pi), Fraction(Number("1"), Root(Symbol("π")))),
-    (0.5 * (2 / math.sqrt(math.pi)), Fraction(Number("1"), Root(Symbol("π")))),
-    (math.log(2), row(Symbol("log", "upright"), Number("2"))),
-    (1 / math.log(2), Fraction(Number("1"), row(Symbol("log", "upright"), Number("2")))),
-    (1 / math.log(10), Fraction(Number("1"), row(Symbol("log", "upright"), Number("10")))),
-)
-"""Numbers that are known by a formula."""
+from bpcompile.derivation.numerals import ATOM, BIG, POWER, PRODUCT, SUM, Laid, axis_symbol, extent_symbol, number
+from bpcompile.program.nodes import Expr, node
 
 _WORDS: Final[dict[str, str]] = {
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "atan2", "lgamma": "logΓ", "gamma": "Γ",
@@ -86,42 +68,10 @@ def _formula(e: Expr, names: Names) -> Laid:
 # --- leaves ---------------------------------------------------------------------------------------------------------
 
 
-def number(value: float | int | bool) -> Laid:
-    """A number: exactly, as a small fraction or by its formula where it has one."""
-    if isinstance(value, bool):
-        return Words("true" if value else "false"), ATOM
-    if value != value:
-        return Words("NaN"), ATOM
-    if math.isinf(value):
-        return (Symbol("∞"), ATOM) if value > 0 else (row(Operator("−", "plain"), Symbol("∞")), SUM)
-    for known, formula in _NUMBERS:
-        if value == known:
-            return formula, PRODUCT
-    if value < 0:
-        return row(Operator("−", "plain"), number(-value)[0]), SUM
-    if value == int(value) and value < 1e15:
-        return Number(str(int(value))), ATOM
-    ratio = Ratio(value)
-    if ratio.denominator <= 16:
-        return Fraction(Number(str(ratio.numerator)), Number(str(ratio.denominator))), ATOM
-    text = repr(float(value))
-    if "e" not in text:
-        return Number(text), ATOM
-    digits, _, exponent = text.partition("e")
-    return row(Number(digits), Operator("·"), Script(Number("10"), None, number(int(exponent))[0])), PRODUCT
 
 
-def axis_symbol(a: Axis) -> Notation:
-    """The letter of an index."""
-    primes = len(a.name) - len(a.name.rstrip("'"))
-    name = a.name.rstrip("'")
-    letter = letters(name) if name != "l" else Symbol("l")
-    return Script(letter, None, Symbol("′" * primes)) if primes else letter
 
 
-def extent_symbol(a: Axis) -> Notation:
-    """How many values an index has: its number, or its capital letter."""
-    return Number(str(a.extent)) if a.extent is not None else letters(a.name.upper())
 
 
 def _load(e: Expr, names: Names) -> Laid:
@@ -135,7 +85,7 @@ def _strength_of_symbol(tensor: str, names: Names) -> int:
 
 def _matrix(e: Expr, names: Names) -> Laid:
     tensor = e.value[0]
-    style = "bold" if "r" in e.value[2] else "italic"
+    style: Style = "bold" if "r" in e.value[2] else "italic"
     return names.symbol(tensor, tuple(laid_out(a, names) for a in e.args), style), _strength_of_symbol(tensor, names)
 
 
@@ -188,7 +138,7 @@ def _product(e: Expr, names: Names) -> Laid:
     for k, (f, count) in enumerate(counted):
         last = k == len(counted) - 1
         if count > 1:
-            part = Script(_wrapped(f, names, ATOM), None, Number(str(count)))
+            part: Notation = Script(_wrapped(f, names, ATOM), None, Number(str(count)))
         else:
             body, held = _formula(f, names)
             part = body if held >= PRODUCT or (held == BIG and last) else Group(body)

@@ -143,7 +143,8 @@ def _script(base: Notation, sub: Notation | None, sup: Notation | None) -> str:
 
 
 def _delimiter(text: str) -> str:
-    return {"{": r"\{", "}": r"\}"}.get(text, _COMMANDS.get(text, text))
+    command = {"{": r"\{", "}": r"\}"}.get(text, _COMMANDS.get(text, text))
+    return f"{command} " if command[-1].isalpha() else command
 
 
 def _group(body: Notation, left: str, right: str) -> str:

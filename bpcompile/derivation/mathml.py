@@ -106,7 +106,7 @@ def _operator(text: str, role: str) -> str:
 
 def _fence(text: str, opens: bool) -> str:
     form = "prefix" if opens else "postfix"
-    return f'<mo form="{form}" fence="true" stretchy="true">{escape(text)}</mo>' if text else ""
+    return f'<mo form="{form}" fence="true" stretchy="true" lspace="0" rspace="0">{escape(text)}</mo>' if text else ""
 
 
 def _script(base: str, sub: Notation | None, sup: Notation | None) -> str:

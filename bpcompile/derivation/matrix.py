@@ -26,7 +26,7 @@ Scalar functions, sums and differences stand for themselves, element by element.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -48,11 +48,14 @@ class Layout:
         Axes that stay subscripts: time, the layer number.
     time : collection of str
         Names of axes over which matrices are added up one by one: sums over time.
+    shape : callable, optional
+        The shape of a tensor: an index that runs over a part of it alone makes no matrix.
     """
 
     columns: bool = True
     fixed: Collection[Axis] = ()
     time: Collection[str] = ()
+    shape: Callable[[str], Sequence[int | None]] | None = None
 
 
 def orientation(axes: Sequence[Axis], layout: Layout) -> tuple[Axis | None, Axis | None] | None:
@@ -148,12 +151,21 @@ class _Recognizer:
         if any(s.op != "axis" for s in moving):
             return None
         own = [s.value for s in moving]
+        if self.layout.shape is not None and not self.is_whole(e):
+            return None
         shape = orientation(own, self.layout)
         if shape is None or len(set(own)) < len(own) or (kind != "real" and own):
             return None
         how = "".join("r" if s in moving and s.value == shape[0] else "c" if s in moving else "f" for s in e.args)
         symbol = node("matrix", fixed, (tensor, kind, how))
         return symbol if shape == (r, c) else node("transpose", (symbol,)) if shape == (c, r) else None
+
+    def is_whole(self, e: Expr) -> bool:
+        """Whether the indices run over the whole of the tensor."""
+        assert self.layout.shape is not None
+        shape = self.layout.shape(e.value[0])
+        pairs = zip(e.args, shape, strict=True)
+        return all(s.op != "axis" or s.value.extent is None or s.value.extent == extent for s, extent in pairs)
 
     def product(self, e: Expr, r: Axis | None, c: Axis | None) -> Expr | None:
         """Numbers first, then what depends on the rows, the columns and both."""

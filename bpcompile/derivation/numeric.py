@@ -14,7 +14,7 @@ from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.evaluate import Evaluator
 from bpcompile.derivation.view import whole
-from bpcompile.program.nodes import Axis, children_first
+from bpcompile.program.nodes import Axis, children_first, loads
 from bpcompile.program.statements import Statement, TimeLoop
 
 Array = NDArray[Any]
@@ -44,6 +44,7 @@ class World:
     values: Evaluator = field(init=False)
     jacobians: dict[tuple[str, str], Array] = field(default_factory=dict)
     _held: dict[Any, Array] = field(default_factory=dict)
+    _moved: set[str] | None = None
 
     def __post_init__(self) -> None:
         self.values = Evaluator({}, {"n": self.n}, partial=self.jacobian, held=self._held)
@@ -53,8 +54,10 @@ class World:
 
     def run(self, bump: tuple[str, tuple[int, ...], float] | None = None) -> dict[str, Array]:
         """Every tensor of the forward pass; with ``bump`` one element of one tensor is moved once it is known."""
-        arrays = dict(self.given)
+        base = self.values.arrays if bump is not None else self.given
+        arrays = dict(base)
         machine = Evaluator(arrays, {"n": self.n}, held=self._held, moving=bump is not None)
+        self._moved = None if bump is None else {bump[0]}
         if bump is not None and bump[0] in arrays:
             arrays[bump[0]] = _moved(arrays[bump[0]], bump[1], bump[2])
         self._steps(machine, "forward", bump)
@@ -81,6 +84,8 @@ class World:
         if not self._shown(s):
             return
         axes = self.context.view.axes(s.axes)
+        if self._moved is not None and not self._depends(s):
+            return
         if s.accumulate:
             self._scatter(s, machine, axes)
             return
@@ -88,6 +93,15 @@ class World:
         if bump is not None and bump[0] == s.target:
             value = _moved(value, bump[1], bump[2])
         machine.arrays[s.target] = value
+
+    def _depends(self, s: Statement) -> bool:
+        """Whether a statement computes, or reads, what has moved; then its own tensor moves too."""
+        assert self._moved is not None
+        tree = self.context.view.tree(whole(s))
+        if s.target not in self._moved and not any(e.value[0] in self._moved for e in loads(tree)):
+            return False
+        self._moved.add(s.target)
+        return True
 
     def _scatter(self, s: Statement, machine: Evaluator, axes: tuple[Axis, ...]) -> None:
         shape = self.context.view.shape(s.target)
@@ -99,6 +113,10 @@ class World:
 
     def _loop(self, loop: TimeLoop, machine: Evaluator, bump: tuple[str, tuple[int, ...], float] | None) -> None:
         body = [s for s in loop.body if self._shown(s)]
+        if self._moved is not None:
+            if not any(self._depends(s) for s in body):
+                return
+            self._moved.update(s.target for s in body)
         for s in body:
             shape = [machine.extent(a) for a in self.context.view.axes(self._axes(s))]
             machine.arrays[s.target] = np.full(shape, np.nan)
@@ -124,7 +142,7 @@ class World:
         """The derivative of the cost by one element, by Richardson's extrapolation of central differences."""
         base = float(self.values.arrays[LOSS])
         costs = [float(self.run((tensor, place, h))[LOSS]) for h in (STEP, STEP / 2, -STEP / 2, -STEP)]
-        return float(extrapolated(*(np.asarray(c) for c in costs), np.asarray(base)))
+        return float(extrapolated(*map(np.asarray, [*costs, base])))
 
     def jacobian(self, upper: str, lower: str) -> Array:
         """The derivatives of the equation of ``upper`` by every element of ``lower``, the rest held fixed."""

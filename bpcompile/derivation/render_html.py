@@ -8,6 +8,7 @@ from typing import Final
 
 from bpcompile.derivation.document import (
     Block,
+    Box,
     Boxed,
     Bullets,
     Details,
@@ -69,7 +70,7 @@ def _(block: Equation) -> str:
         reason = _inline(line.reason)
         if k == 0 and block.beside is not None:
             remark = row(block.beside.left, Operator("=", "relation"), block.beside.lines[0].shown)
-            reason = mathml(remark, display=False) + (f" ({reason})" if reason else "")
+            reason = f'<span class="beside">{mathml(remark, display=False)}</span>' + (f" ({reason})" if reason else "")
         parts: list[Notation] = broken(line.shown, LINE, LINE)
         for m, part in enumerate(parts):
             left = mathml(block.left) if k == 0 and m == 0 else ""
@@ -120,9 +121,12 @@ _ROW: Final = 84
 
 def svg(picture: Picture) -> str:
     """The graph as SVG."""
-    wide = max(b.column for b in picture.boxes) * _STEP + 150
+    half = max(58, 5 + max(4 * len(t) for b in picture.boxes if b.kind == "layer" for t in b.lines[:1]))
+    step = max(_STEP, 2 * half + 44)
+    wide = max(b.column for b in picture.boxes) * step + 2 * half + 34
     high = (max(b.row for b in picture.boxes) + 1) * _ROW
-    at = {b.name: (b.column * _STEP + 75, b.row * _ROW + _ROW // 2) for b in picture.boxes}
+    at = {b.name: (b.column * step + half + 17, b.row * _ROW + _ROW // 2) for b in picture.boxes}
+    side = {b.name: _reach(b, half) for b in picture.boxes}
     parts = [
         f'<svg viewBox="0 0 {wide} {high}" width="{wide}" height="{high}" role="img" aria-label="The network as a graph">',
         '<defs><marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto">'
@@ -133,13 +137,23 @@ def svg(picture: Picture) -> str:
         (x1, y1), (x2, y2) = at[a], at[b]
         bend = f"Q{(x1 + x2) / 2:.0f} {min(y1, y2) - 60} " if columns[b] - columns[a] > 1 and y1 == y2 else ""
         head = "L" if not bend else ""
-        parts.append(f'<path class="arrow" d="M{x1 + 58} {y1} {bend}{head}{x2 - 62} {y2}" marker-end="url(#arrow)"/>')
-    for b in picture.boxes:
-        x, y = at[b.name]
-        if b.kind != "leaf":
-            parts.append(f'<rect x="{x - 58}" y="{y - 30}" width="116" height="60" rx="{30 if b.kind == "loss" else 6}"/>')
-        start = y - 8 * (len(b.lines) - 1) + 4
-        for k, text in enumerate(b.lines):
+        start, end = x1 + side[a], x2 - side[b] - 3
+        parts.append(f'<path class="arrow" d="M{start} {y1} {bend}{head}{end} {y2}" marker-end="url(#arrow)"/>')
+    for box in picture.boxes:
+        x, y = at[box.name]
+        if box.kind != "leaf":
+            reach, tall, round_ = (26, 26, 26) if box.kind == "loss" else (half, 30, 6)
+            frame = f'x="{x - reach}" y="{y - tall}" width="{2 * reach}" height="{2 * tall}" rx="{round_}"'
+            parts.append(f"<rect {frame}/>")
+        start = y - 8 * (len(box.lines) - 1) + 4
+        for k, text in enumerate(box.lines):
             kind = "name" if k == 0 else "note"
             parts.append(f'<text class="{kind}" x="{x}" y="{start + 16 * k}">{escape(text)}</text>')
     return "".join([*parts, "</svg>"])
+
+
+def _reach(box: Box, half: int) -> int:
+    """How far a box reaches to each side of its middle."""
+    if box.kind == "layer":
+        return half
+    return 26 if box.kind == "loss" else 12 + 4 * max(map(len, box.lines))

@@ -19,9 +19,12 @@ from bpcompile.derivation.document import (
     Table,
     Text,
 )
+from bpcompile.derivation.notation import broken
 from bpcompile.derivation.plain import plain
 
 WIDTH: Final = 100
+LINE: Final = 42.0
+"""How many ems a line of a formula may have."""
 
 
 def render_text(document: Document) -> str:
@@ -66,7 +69,13 @@ def _(block: Equation) -> str:
     left = plain(block.left)
     lines: list[str] = []
     for k, line in enumerate(block.lines):
-        head = f"    {left if k == 0 else ' ' * len(left)} {line.relation} {plain(line.shown)}"
+        *first, last = broken(line.shown, LINE, LINE)
+        blank = " " * len(left)
+        start = f"    {left if k == 0 else blank} {line.relation} "
+        for part in first:
+            lines.append(start + plain(part).strip())
+            start = " " * (len(start) + 2)
+        head = start + plain(last).strip()
         reason = _inline(line.reason)
         if k == 0 and block.beside is not None:
             reason = f"{plain(block.beside.left)} = {plain(block.beside.lines[0].shown)}" + (f";  {reason}" if reason else "")

@@ -1,4 +1,4 @@
-"""The steps of a derivation as trees: local derivatives, chain rule, deltas contracted, sums collected.
+"""The steps to an adjoint as trees: chain rule, local derivatives inserted, deltas contracted, sums collected.
 
 Nothing is derived here a second time: the scalar derivatives, the places they go to and what they add up to are read from
 the record; what is made here is how they are put one below the other.
@@ -14,9 +14,16 @@ from bpcompile.calculus.algebra import ZERO, add, is_number, mul, select
 from bpcompile.calculus.differentiate import adjoint_name
 from bpcompile.calculus.gather import gather
 from bpcompile.calculus.record import Contribution
-from bpcompile.calculus.simplify import matched, simplify
 from bpcompile.derivation.axes import Letters, apart, bound_axes, places, renamed, unshadowed
 from bpcompile.derivation.context import Context
+from bpcompile.derivation.places import (
+    integers_simplified,
+    shown,
+    solved_subscripts,
+    summed_over,
+    tensor_axes,
+    with_deltas,
+)
 from bpcompile.derivation.view import is_batch, tidied
 from bpcompile.program.affine import affine, interval, simplify_integer
 from bpcompile.program.guards import simplify_guards
@@ -30,192 +37,11 @@ from bpcompile.program.nodes import (
     load,
     loads,
     node,
-    rebuild,
-    reduce,
     substitute,
 )
-from bpcompile.program.statements import Statement
 
 LONGEST_INLINED: Final = 24
 """How many nodes the adjoint of an intermediate may have to be put in where it is read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """One way in which an equation depends on a tensor.
-
-    ``derivative`` is scalar, over the axes of the equation and ``over``; it stands at the element ``subscripts``.
-    """
-
-    tensor: str
-    subscripts: tuple[Expr, ...]
-    derivative: Expr
-    over: tuple[Axis, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """The derivative of an equation by a tensor: with its deltas, then contracted, then with forward values."""
-
-    upper: str
-    upper_axes: tuple[Axis, ...]
-    lower: str
-    lower_axes: tuple[Axis, ...]
-    with_deltas: Expr
-    contracted: Expr
-    with_values: Expr
-
-
-def shown(context: Context, e: Expr) -> Expr:
-    """A recorded tree as it is printed."""
-    return unshadowed(tidied(integers_simplified(context.view.tree(e))))
-
-
-def solved_subscripts(context: Context, subscripts: Sequence[Expr], at: Sequence[Axis]) -> dict[Axis, Expr]:
-    """Where a reader stands on the axes that are not summed, time and layer number: ``a + c = p`` gives ``a = p - c``."""
-    found: dict[Axis, Expr] = {}
-    for s, p in zip(subscripts, at, strict=True):
-        form = affine(s)
-        if len(form.terms) != 1 or form.terms[0][0].op != "axis" or form.terms[0][1] != 1:
-            continue
-        a = form.terms[0][0].value
-        if a.name in context.time and a not in found:
-            found[a] = simplify_integer(node("sub", (axis(p), const(form.constant))))
-    return found
-
-
-def tensor_axes(context: Context, tensor: str) -> tuple[Axis, ...]:
-    """The axes of a tensor as its equation, or its parameter's declaration, names them (the batch included)."""
-    s = context.forward.get(tensor) or context.stable.get(tensor)
-    if s is not None and s.plain:
-        return s.axes
-    collected = context.collected.get(tensor)
-    if collected is not None and all(a.op == "axis" for a in collected.axes):
-        axes = [a.value for a in collected.axes]
-        if len(axes) == len(context.tensor(tensor).shape):
-            return tuple(axes)
-    shape = context.tensor(tensor).shape
-    return tuple(Axis("n" if e is None else f"i{k}", e) for k, e in enumerate(shape))
-
-
-def paths(context: Context, target: str) -> list[Path]:
-    """How the equation of ``target`` depends on the user's tensors and on named ones, through what is written out."""
-    return _paths(context, context.stable[target], set())
-
-
-def _paths(context: Context, s: Statement, seen: set[str]) -> list[Path]:
-    found: list[Path] = []
-    for c in _contributions_from(context, s):
-        derivative = c.derivative
-        if s.reduce in ("max", "min"):
-            chosen = load(f"{s.target}.arg{s.reduce}", places(s.axes), "int")
-            derivative = select(node("eq", (position(s.over), chosen)), derivative, ZERO)
-        inner = context.stable.get(c.tensor)
-        if c.tensor in context.view.definitions and inner is not None and c.tensor not in seen:
-            letters = Letters([a.name for a in (*s.axes, *s.over)])
-            names = letters.all((*inner.axes, *inner.over))
-            swap = {axis(names[a]): i for a, i in zip(inner.axes, c.access.args, strict=True)}
-            for p in _paths(context, inner, seen | {c.tensor}):
-                local = substitute(renamed(p.derivative, names), swap)
-                at = tuple(substitute(renamed(i, names), swap) for i in p.subscripts)
-                over = (*s.over, *(names.get(a, a) for a in p.over))
-                found.append(Path(p.tensor, at, mul(derivative, local), over))
-        else:
-            found.append(Path(c.tensor, c.access.args, derivative, s.over))
-    return found
-
-
-def _contributions_from(context: Context, s: Statement) -> list[Contribution]:
-    return [c for steps in context.contributions.values() for c in steps if c.source.target == s.target]
-
-
-def position(over: Sequence[Axis]) -> Expr:
-    """The row-major position within reduced axes."""
-    total: Expr = axis(over[0])
-    for a in over[1:]:
-        total = node("add", (node("mul", (total, const(a.extent or 0))), axis(a)))
-    return total
-
-
-def with_deltas(value: Expr, subscripts: Sequence[Expr], at: Sequence[Axis]) -> Expr:
-    """``value`` times the Kronecker deltas that put it at its place."""
-    result = value
-    for s, p in zip(subscripts, at, strict=True):
-        if not (s.op == "axis" and s.value == p):
-            result = select(node("eq", (s, axis(p))), result, ZERO)
-    return _conjoined(result)
-
-
-def _conjoined(e: Expr) -> Expr:
-    """Nested selections of the same value as one selection."""
-    if e.op == "where" and e.args[1].op == "where" and is_number(e.args[2], 0) and is_number(e.args[1].args[2], 0):
-        inner = _conjoined(e.args[1])
-        return select(node("and", (inner.args[0], e.args[0])), inner.args[1], ZERO)
-    return e
-
-
-def summed_over(e: Expr, over: Sequence[Axis]) -> Expr:
-    """The sum over axes, as it stands."""
-    return reduce("sum", tuple(over), e) if over else e
-
-
-def local_derivatives(context: Context, target: str) -> list[Local]:
-    """The derivatives of one equation by everything that it reads and that has a gradient."""
-    axes = tensor_axes(context, target)
-    found: dict[str, list[Path]] = {}
-    for p in context.paths(target):
-        found.setdefault(p.tensor, []).append(p)
-    return [_local(context, target, axes, tensor, ways) for tensor, ways in found.items()]
-
-
-def _local(context: Context, target: str, axes: tuple[Axis, ...], tensor: str, ways: list[Path]) -> Local:
-    own = tensor_axes(context, tensor)
-    used = {a.name for p in ways for a in p.over} | {a.name for a in axes}
-    letters = Letters(used)
-    lower = tuple(a if is_batch(a) and context.single else letters.fresh(a) for a in own)
-    deltas: Expr | None = None
-    contracted: Expr | None = None
-    for p in ways:
-        value = summed_over(with_deltas(p.derivative, p.subscripts, lower), p.over)
-        deltas = value if deltas is None else node("add", (deltas, value))
-        gathered = gather(p.derivative, p.subscripts, p.over, lower)
-        short = value if gathered is None else gathered.expression
-        contracted = short if contracted is None else add(contracted, short)
-    assert deltas is not None
-    assert contracted is not None
-    contracted = simplify(contracted, lambda a, b: _quotient_of_forward_pass(context, a, b))
-    show = context.view
-    values = substitute(contracted, _own_values(context, target))
-    return Local(
-        target,
-        show.axes(axes),
-        tensor,
-        show.axes(lower),
-        shown(context, deltas),
-        shown(context, contracted),
-        shown(context, values),
-    )
-
-
-def _quotient_of_forward_pass(context: Context, numerator: Expr, divisor: Expr) -> Expr | None:
-    """The tensor that holds a quotient, where the forward pass has it: a softmax."""
-    for s in context.stable.values():
-        if s.plain and not s.reduce and s.body.op == "div" and divisor.op == "load" and s.body.args[1].op == "load":
-            at = matched(s.body, node("div", (numerator, divisor)), s.axes)
-            if at is not None and len(at) == len(s.axes):
-                return load(s.target, (at[a] for a in s.axes))
-    return None
-
-
-def _own_values(context: Context, target: str) -> dict[Expr, Expr]:
-    """The function value that the forward pass has, where the record says that a derivative reads it."""
-    s = context.stable[target]
-    if any(r.rule == "value of the forward pass" and r.tensor == target for r in context.rewritings):
-        return {s.body: load(target, places(s.axes), s.body.kind)}
-    return {}
-
-
-# --- the adjoint of one tensor ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,11 +163,6 @@ def _partly_contracted(context: Context, c: Contribution, names: dict[Axis, Axis
     return _inserted(context, c, names, final) if found is None else found.expression
 
 
-def integers_simplified(e: Expr) -> Expr:
-    """Subscripts such as ``t + 1 - 1`` written short."""
-    return rebuild(e, lambda x: simplify_integer(x) if x.kind == "int" else None)
-
-
 def _at(e: Expr, recorded: Sequence[Axis], final: Sequence[Axis], names: dict[Axis, Axis]) -> Expr:
     """A recorded expression over the tensor's own axes, its sums over the same letters as the steps before."""
     mapping = dict(zip(recorded, final, strict=True))
@@ -423,10 +244,8 @@ def inlined(context: Context, e: Expr, keep: str) -> Expr:
         value = apart(known.simplified, [*axes_of(e), *bound_axes(e)])
         value = substitute(value, {axis(a): i for a, i in zip(known.axes, x.args, strict=True)})
         result = substitute(result, {x: value})
-    return unshadowed(result)
+    return unshadowed(tidied(result))
 
 
 def _adjoint_loads(e: Expr) -> list[Expr]:
     return [x for x in loads(e) if x.value[0].endswith(".bar")]
-
-

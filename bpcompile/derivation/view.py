@@ -7,10 +7,11 @@ not depend on each other takes a batch of one and drops its index. What remains 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction as Ratio
 from math import prod
+from typing import Final
 
 from bpcompile.calculus.algebra import add, div, is_number, mul, neg, sub
 from bpcompile.derivation.axes import apart, renamed
@@ -50,6 +51,7 @@ class View:
     definitions: Mapping[str, Definition] = field(default_factory=dict)
     shifts: Collection[str] = ()
     single: bool = True
+    _known: dict[Expr, Expr] = field(default_factory=dict)
 
     def axes(self, axes: Collection[Axis]) -> tuple[Axis, ...]:
         """The axes that are shown."""
@@ -62,11 +64,13 @@ class View:
 
     def tree(self, e: Expr) -> Expr:
         """What is shown of an expression."""
-        done: dict[Expr, Expr] = {}
-        for current in children_first(e):
-            args = tuple(done[a] for a in current.args)
-            done[current] = self._node(current, args)
-        return done[e]
+        if e not in self._known:
+            done: dict[Expr, Expr] = {}
+            for current in children_first(e):
+                args = tuple(done[a] for a in current.args)
+                done[current] = self._node(current, args)
+            self._known[e] = done[e]
+        return self._known[e]
 
     def _node(self, e: Expr, args: tuple[Expr, ...]) -> Expr:
         changed = args != e.args
@@ -104,7 +108,7 @@ class View:
         return reduce(kind, kept, args[0]) if kept else args[0]
 
 
-_ARITHMETIC = {"add": add, "sub": sub, "neg": neg, "mul": mul, "div": div}
+_ARITHMETIC: Final[dict[str, Callable[..., Expr]]] = {"add": add, "sub": sub, "neg": neg, "mul": mul, "div": div}
 
 
 def tidied(e: Expr) -> Expr:
@@ -132,6 +136,9 @@ def _tidy(e: Expr) -> Expr:
             return node("add", (e.args[0], e.args[1].args[0]))
         case "mul":
             return _numbers_first(e)
+        case "div" if e.args[0].op == e.args[1].op == "const":
+            ratio = _ratio(e)
+            return e if ratio is None or ratio <= 0 else _rational(ratio)
     return e
 
 
@@ -149,12 +156,17 @@ def _numbers_first(e: Expr) -> Expr:
     total = prod((r for _, r in rational), start=Ratio(-1) ** signs)
     kept = [f.args[0] if f.op == "neg" else f for f in parts if _ratio(f) is None]
     size = abs(total)
-    number = const(size.numerator) if size.denominator == 1 else node("div", (const(size.numerator), const(size.denominator)))
-    items = kept if size == 1 and kept else [number, *kept]
+    items = kept if size == 1 and kept else [_rational(size), *kept]
     result = items[0]
     for f in items[1:]:
         result = node("mul", (result, f))
     return node("neg", (result,)) if total < 0 else result
+
+
+def _rational(value: Ratio) -> Expr:
+    """A positive rational number, in lowest terms."""
+    above, below = const(value.numerator), const(value.denominator)
+    return above if value.denominator == 1 else node("div", (above, below))
 
 
 def _factors(e: Expr) -> list[Expr]:

@@ -16,7 +16,7 @@ from bpcompile.program.statements import Program, Statement, Tensor, TimeLoop
 from tests.program import networks
 from tests.program.interpret import random_inputs, run_program
 
-N, I, J, T = Axis("n", None), Axis("i", 4), Axis("j", 3), Axis("t", 5)
+N, I, J, T = Axis("n", None), Axis("i", 4), Axis("j", 3), Axis("t", 5)  # noqa: E741
 X = Tensor("x", (None, 4), "input")
 W = Tensor("W", (3, 4), "parameter")
 
@@ -185,7 +185,8 @@ def test_every_operation(op: str) -> None:
 def test_python_numbers_never_raise_and_never_widen() -> None:
     zero = node("sub", (size(N), size(N)))
     quotient = node("div", (const(1), zero))
-    program = plain((N, I), node("where", (node("lt", (const(0), zero)), quotient, node("mul", (x_ni, node("sqrt", (const(2),)))))))
+    scaled = node("mul", (x_ni, node("sqrt", (const(2),))))
+    program = plain((N, I), node("where", (node("lt", (const(0), zero)), quotient, scaled)))
     arrays = random_inputs(program, 2)
     value = run(program, arrays, "float32")["g"]
     assert value.dtype == np.float32

@@ -153,13 +153,14 @@ def close(name: str, got: Any, expected: Any, tolerance: float, floor: float = 1
     return Check(name, float(np.max(np.abs(got - expected), initial=0.0)) / scale, tolerance)
 
 
-def same(a: Results, b: Results, tolerance: float) -> list[Check]:
+def same(built: Built, a: Results, b: Results, tolerance: float) -> list[Check]:
     """Where two backends differ."""
     checks = [close("loss", a.loss, b.loss, tolerance, floor=1.0)]
     for k, (x, y) in enumerate(zip(a.outputs, b.outputs, strict=True)):
         checks.append(close(f"output {k}", x, y, tolerance))
     for name in b.gradients:
-        checks.append(close(f"gradient of {name}", a.gradients[name], b.gradients[name], tolerance))
+        title = f"{_case_of(built, name).name}: gradient of {name}"
+        checks.append(close(title, a.gradients[name], b.gradients[name], tolerance))
     for name in b.states:
         checks.append(close(f"state {name}", a.states[name], b.states[name], tolerance))
     return checks
@@ -189,7 +190,7 @@ def against_torch(
         with torch.no_grad():
             outputs = _listed(case.reference({**local, "training": False}, inputs))
         for i, (got, o) in enumerate(zip(results.outputs[place : place + count], outputs, strict=True)):
-            checks.append(close(f"{case.name}: output {i}", got, o.numpy(), tolerance))
+            checks.append(close(f"{case.name}: output {i}", got, o.detach().numpy(), tolerance))
         place += count
         outputs = _listed(case.reference({**local, "training": True}, inputs))
         loss = sum((o * torch.tensor(data[f"w{k}_{i}"])).sum() for i, o in enumerate(outputs)) / case.batch
@@ -238,7 +239,8 @@ def against_slopes(
         numeric = (4 * slopes[0] - slopes[1]) / 3
         exact = float(np.sum(gradient * direction))
         scale = max(float(np.sum(np.abs(gradient * direction))), abs(numeric), 1e-3)
-        checks.append(Check(f"{_case_of(built, name).name}: slope along {name}", abs(numeric - exact) / scale, NUMERIC))
+        title = f"{_case_of(built, name).name}: slope along {name}"
+        checks.append(Check(title, abs(numeric - exact) / scale, NUMERIC))
     return checks
 
 

@@ -73,10 +73,10 @@ def check_c(cases: Sequence[Case], seed: int = 0, float32: bool = False) -> list
     built = build(cases)
     arrays = draw(built, seed)
     expected = run(built, model_of(built, "numpy"), arrays)
-    checks = same(run(built, model_of(built, "c"), arrays), expected, BACKENDS)
+    checks = same(built, run(built, model_of(built, "c"), arrays), expected, BACKENDS)
     if float32:
         single = run(built, model_of(built, "c", "float32"), arrays)
-        checks += [dataclasses.replace(c, name=f"{c.name} in float32") for c in same(single, expected, TORCH_FLOAT32)]
+        checks += [dataclasses.replace(c, name=f"{c.name} in float32") for c in same(built, single, expected, TORCH_FLOAT32)]
     return checks
 
 

@@ -88,10 +88,9 @@ def subscript(s: Sight, scope: Scope, extent: int, t: Known) -> str:
                 options += [f"{b}*{i} + {j}"] if a * b <= extent else []
                 options += [f"({i} + 2*{j}) % {extent}"]
                 options += [f"2*{i} + {j} - 1", f"{i} - {j}"] if t.outside else []
-    if t.time < 0:
-        options += [_integer(s, inner, k) for k in s.tensors
-                    if k.classes is not None and k.classes <= extent and (not k.batch or BATCH in scope)
-                    and k.time < 0 and len(k.dims) <= 2 and all(any(s.extents[i] == e for i in inner) for e in k.dims)]  # fmt: skip
+    options += [_integer(s, inner, k) for k in s.tensors
+                if k.classes is not None and k.classes <= extent and (not k.batch or BATCH in scope)
+                and k.time < 0 and len(k.dims) <= 2 and all(any(s.extents[i] == e for i in inner) for e in k.dims)]  # fmt: skip
     return pick(s.choices, options) if options else str(s.choices.integer(0, extent - 1))
 
 

@@ -73,8 +73,8 @@ def layer(choices: Choices, name: str, inputs: dict[str, Known], final: bool, dr
     used = " ".join(m.equations)
     sizes = {i: e for i, e in extents.items() if i != BATCH}
     sizes = {i: e for i, e in sizes.items() if _mentions(used, i) or any(i in d for d in m.parameters.values())}
-    case = LayerCase(name, tuple(m.equations), tuple(inputs), tuple(t.name for t in output), m.parameters, sizes, m.outside, m.state)
-    return case, output
+    outputs = tuple(t.name for t in output)
+    return LayerCase(name, tuple(m.equations), tuple(inputs), outputs, m.parameters, sizes, m.outside, m.state), output
 
 
 def _mentions(text: str, index: str) -> bool:
@@ -121,7 +121,8 @@ def _state(m: Maker, name: str) -> None:
     places = f"[{','.join(dims)}]" if dims else ""
     body = expression(m.sight, (BATCH, *dims), 2)
     m.equations.append(f"{state}{places} = 0.9*{state}{places} + 0.1*mean(({body})*1, n)")
-    m.define(name, dims, True, f"{leaf(m.sight, (BATCH, *dims))} - where(training, {leaf(m.sight, (BATCH, *dims))}, {state}{places})")
+    first, second = leaf(m.sight, (BATCH, *dims)), leaf(m.sight, (BATCH, *dims))
+    m.define(name, dims, True, f"{first} - where(training, {second}, {state}{places})")
 
 
 def _recurrence(m: Maker, name: str) -> None:

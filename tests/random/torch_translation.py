@@ -75,7 +75,9 @@ def value_and_grad(net: Network, arrays: Mapping[str, np.ndarray], n: int, train
     for name, info in net.parameters.items():
         l1, l2 = info.penalty
         total = total + l1 * torch.sum(torch.abs(values[name])) + l2 * torch.sum(values[name] ** 2)
-    grads: Any = torch.autograd.grad(total, list(leaves.values()), allow_unused=True) if total.requires_grad else [None] * len(leaves)
+    grads: Any = [None] * len(leaves)
+    if total.requires_grad:
+        grads = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
     found = {k: np.zeros(v.shape) if g is None else g.numpy() for (k, v), g in zip(leaves.items(), grads, strict=True)}
     plain = {k: v.detach().numpy() for k, v in values.items()}
     return Result(float(total), found, {k: v.detach().numpy() for k, v in after.items()}, plain)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.document import Block, Bullets, Claim, Equation, Inline, Line, Paragraph, Section, Text
+from bpcompile.derivation.local import Local, local_derivatives
 from bpcompile.derivation.notation import Big, Fraction, Notation, Operator, Row, Script, Symbol, row
-from bpcompile.derivation.steps import Local, local_derivatives
 from bpcompile.derivation.writing import distinct, line, symbol, text
 
 

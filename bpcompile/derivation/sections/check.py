@@ -16,6 +16,8 @@ def check_section(check: Check) -> Section:
         " (central differences, extrapolated; a sample of elements of large tensors), and the gradients also with what the"
         " generated code computed. Errors are relative to the largest value of each tensor."
     )
+    if not check.rows:
+        return Section("check", "The check of every equation", tuple(Paragraph((note,)) for note in check.notes))
     verdict = (
         f"All {len(check.rows)} equations hold."
         if check.passed

@@ -6,10 +6,11 @@ from bpcompile.derivation.abstract import LAST, LAYER, abstract_context, at_laye
 from bpcompile.derivation.axes import places
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.document import Block, Boxed, Claim, Equation, Line, Paragraph, Section
-from bpcompile.derivation.formula import axis_symbol, laid_out
+from bpcompile.derivation.formula import laid_out
 from bpcompile.derivation.matrix import matrix_form
 from bpcompile.derivation.names import letters
 from bpcompile.derivation.notation import Group, Notation, Operator, Symbol, row
+from bpcompile.derivation.numerals import axis_symbol
 from bpcompile.derivation.steps import Adjoint, adjoint, inlined
 from bpcompile.derivation.view import whole
 from bpcompile.derivation.writing import distinct, line, text
@@ -79,6 +80,8 @@ def _derived(general: Context, tensor: str, last: bool | None, label: str) -> tu
     """One of the four, step by step; then its result alone."""
     a = adjoint(general, tensor)
     assert a is not None, "the abstract network has all four"
+    assert a.contracted is not None
+    assert a.simplified is not None
     names = general.names
 
     def change(e: Expr) -> Expr:

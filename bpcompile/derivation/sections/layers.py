@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
-from bpcompile.derivation.document import Block, Claim, Equation, Line, Paragraph, Section, Text
-from bpcompile.derivation.formula import axis_symbol, laid_out
+from bpcompile.derivation.document import Block, Claim, Details, Equation, Line, Paragraph, Section, Text
+from bpcompile.derivation.formula import laid_out
 from bpcompile.derivation.notation import Notation, Operator, row
+from bpcompile.derivation.numerals import axis_symbol
+from bpcompile.derivation.places import shown
 from bpcompile.derivation.sections.network import fixed_axes
 from bpcompile.derivation.shapes import annotated
-from bpcompile.derivation.steps import Adjoint, adjoint, inlined, shown
+from bpcompile.derivation.steps import Adjoint, adjoint, inlined
 from bpcompile.derivation.view import whole
 from bpcompile.derivation.writing import distinct, line, matrix_of, matrix_symbol, symbol, text
 from bpcompile.program.nodes import Axis, Expr, children_first
@@ -40,7 +42,7 @@ def adjoint_blocks(context: Context, a: Adjoint) -> list[Block]:
         adjoint_symbol(context, a), lines_of(context, a), Claim("gradient", a.tensor), a.axes, f"gradient.{a.tensor}"
     )
     blocks.append(equation)
-    return [Paragraph(_title(context, a)), *blocks]
+    return [Details(_title(context, a), tuple(blocks))]
 
 
 def adjoint_symbol(context: Context, a: Adjoint) -> Notation:

@@ -7,7 +7,7 @@ from bpcompile.derivation.context import Context
 from bpcompile.derivation.document import Block, Box, Claim, Equation, Paragraph, Picture, Section, Table, Text
 from bpcompile.derivation.formula import laid_out
 from bpcompile.derivation.notation import Operator, Symbol, row
-from bpcompile.derivation.steps import shown, tensor_axes
+from bpcompile.derivation.places import shown, tensor_axes
 from bpcompile.derivation.view import whole
 from bpcompile.derivation.writing import dimensions, distinct, line, matrix_equation, symbol, text
 from bpcompile.program.nodes import Axis, children_first

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.document import Block, Equation, Line, Paragraph, Section
-from bpcompile.derivation.formula import number
 from bpcompile.derivation.matrix import orientation
 from bpcompile.derivation.notation import Grid, Notation, Number, Operator, Script, Symbol, row
+from bpcompile.derivation.numerals import number
 from bpcompile.derivation.numeric import World, random_data, random_world
+from bpcompile.derivation.places import tensor_axes
 from bpcompile.derivation.sections.layers import trivial
-from bpcompile.derivation.steps import adjoint, tensor_axes
+from bpcompile.derivation.steps import adjoint
 from bpcompile.derivation.writing import symbol, text
 from bpcompile.errors import BPCompileError, nearest
 from bpcompile.program.nodes import loads

@@ -28,6 +28,7 @@ class _Direction:
     """One layer in one direction: what its tensors are called and how it steps."""
 
     suffix: str
+    level: int
     step: int
     steps: int
     before: str
@@ -139,7 +140,7 @@ class _Recurrent(LibraryLayer):
         for level in range(self.num_layers):
             layer = [
                 _Direction(
-                    f"_l{level}{'' if step > 0 else '_reverse'}", step, steps, "- 1" if step > 0 else "+ 1",
+                    f"_l{level}{'' if step > 0 else '_reverse'}", level, step, steps, "- 1" if step > 0 else "+ 1",
                     bool(lengths), self.truncate,
                 )
                 for step in directions
@@ -185,7 +186,7 @@ class _Recurrent(LibraryLayer):
     def _projection(self, d: _Direction, below: Sequence[tuple[str, int]]) -> str:
         terms, start = [], 0
         for k, (name, extent) in enumerate(below):
-            i = f"i{d.suffix}_{k}"
+            i = f"{'ij'[k]}{d.level}" if self.num_layers > 1 else "ij"[k]
             column = f"{i} + {start}" if len(below) > 1 else i
             terms.append(f"sum({d.name('weight_ih')}[g,{column}]*{name}[n,t,{i}], {i})")
             start += extent

@@ -1,0 +1,140 @@
+"""docs/performance.md from what ``python -m benchmarks --json`` wrote.
+
+``python -m benchmarks.document FILE... [-o docs/performance.md]``: the first file is the main table (float32, one thread);
+the others are tables of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import short
+
+METHOD = """\
+A step is `value_and_grad`: the loss and the gradients of all parameters, called from Python with ready arrays. `bind` is the
+same through `model.bind`. Peers are PyTorch (eager), `torch.compile`, `jax.jit(jax.value_and_grad(...))`, and NumPy: by hand
+for dense networks, this compiler's NumPy text for the others. All run in one process pinned to as many cores as they have
+threads, in turn: each one for a short while, one after another, many times over; a figure is the median over these turns. Each
+contender works on the same parameters and data, and their losses and gradients are compared first: a difference of more than
+1e-2 (float32) or 1e-8 (float64) of the greatest element ends the run. The ratio is the fastest peer's time divided by ours.
+`of peak` is scalar operations in a second through `bind`, divided by what a loop of multiply-adds reaches on the same cores.
+
+    pip install -e .[bench]
+    python -m benchmarks --extra --json table.json     # a row: python -m benchmarks 784-30-10
+    python -m benchmarks.document table.json           # writes this page
+    python -m benchmarks.profiles lenet                # where the time goes, kernel by kernel
+    bpcompile bench net.toml                           # a network of your own
+"""
+
+
+def page(files: Sequence[dict[str, Any]]) -> str:
+    """The whole page."""
+    return "\n".join(_page(files)).rstrip() + "\n"
+
+
+def _page(files: Sequence[dict[str, Any]]) -> Iterator[str]:
+    main = files[0]
+    machine = main["machine"]
+    versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
+    yield "# Performance\n"
+    yield f"Measured on {main['date']}: {machine['processor']}, {machine['vector_bits']}-bit vectors, {machine['system']},"
+    yield f"{machine['peak'] * 1e-9:.0f} GFLOP/s peak of one core. {versions}."
+    yield "This page is written by `python -m benchmarks.document`; nothing on it is typed by hand.\n"
+    for file in files:
+        yield f"## {_title(file['setting'])}\n"
+        yield from _table(file)
+    for file in files:
+        yield from _extra(file)
+    yield "## Compile times\n"
+    yield from _compile_times(main["rows"])
+    yield "## Method\n"
+    yield METHOD
+
+
+def _title(setting: dict[str, Any]) -> str:
+    what = "The forward pass alone" if setting["forward_only"] else "Training steps"
+    threads = "one thread" if setting["threads"] == 1 else f"{setting['threads']} threads"
+    return f"{what}, {setting['dtype']}, {threads}"
+
+
+def _table(file: dict[str, Any]) -> Iterator[str]:
+    rows, setting = file["rows"], file["setting"]
+    peak = file["machine"]["peak"] * setting["threads"]
+    ratios = [r["ratio"] for r in rows if r["ratio"]]
+    if ratios:
+        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        yield f"**{mean:.2f} times the best peer** (geometric mean; from {min(ratios):.2f} to {max(ratios):.2f}).\n"
+    bound = not setting["forward_only"]
+    names = ["network", "bpcompile", *(["bind"] if bound else []), "best peer", "ratio", *(["through bind"] if bound else []),
+             "of peak", "the other peers"]  # fmt: skip
+    yield "| " + " | ".join(names) + " |"
+    yield "| --- |" + " ---: |" * (len(names) - 2) + " --- |"
+    for r in rows:
+        times = {k: t["median"] for k, t in r["timings"].items()}
+        best = r["best_peer"]
+        others = [f"{k} {short(t)}" for k, t in times.items() if k not in ("bpcompile", "bind", best)]
+        others += [f"{k} failed" for k in r["missing"]]
+        share = r["operations"] / times.get("bind", times["bpcompile"]) / peak
+        cells = [r["title"], short(times["bpcompile"]), *([short(times["bind"])] if bound else []),
+                 f"{best} {short(times[best])}" if best else "none", _ratio(r["ratio"]),
+                 *([_ratio(r["ratio_bind"])] if bound else []), f"{100 * share:.0f} %", ", ".join(others)]  # fmt: skip
+        yield "| " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _extra(file: dict[str, Any]) -> Iterator[str]:
+    if file.get("epochs"):
+        yield "## An epoch over 5,000 MNIST images\n"
+        yield "Shuffling, batches, gradients and plain gradient descent in one call of C, against"
+        yield "`MLPClassifier.partial_fit`.\n"
+        yield "| network | bpcompile | scikit-learn | ratio |\n| --- | ---: | ---: | ---: |"
+        for row in file["epochs"]:
+            yield f"| {row['title']} | {_both(row['timings'])} |"
+        yield ""
+    if file.get("casadi"):
+        found = file["casadi"]
+        own, other = found["compile"].values()
+        yield "## Against CasADi's generated C\n"
+        yield "A step of 64-32-10 relu for one example in float64, called from a loop in C; and the seconds from the network to"
+        yield "a loaded function.\n"
+        yield "| | bpcompile | CasADi | ratio |\n| --- | ---: | ---: | ---: |"
+        yield f"| step | {_both(found['timings'])} |"
+        yield f"| compile | {short(own)} | {short(other)} | {other / own:.2f} |\n"
+
+
+def _both(timings: dict[str, dict[str, Any]]) -> str:
+    own, other = (t["median"] for t in timings.values())
+    return f"{short(own)} | {short(other)} | {other / own:.2f}"
+
+
+def _compile_times(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    stages = ("derive", "emit", "build")
+    yield "From the network to a loaded extension, with nothing in the cache; the peers' columns are their first call.\n"
+    yield "| network | bpcompile | " + " | ".join(stages) + " | torch.compile | JAX |\n| --- |" + " ---: |" * 6
+    for r in rows:
+        times = r["compile_seconds"]
+        keys = ("bpcompile", *(f"bpcompile {s}" for s in stages), "torch.compile", "JAX")
+        yield f"| {r['title']} | " + " | ".join(short(times[k]) if k in times else "" for k in keys) + " |"
+    yield ""
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.document", description=__doc__)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("-o", "--out", type=Path, default=Path("docs/performance.md"))
+    options = parser.parse_args()
+    options.out.write_text(page([json.loads(f.read_text()) for f in options.files]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Move statements that only a caller waits for to where their operands are fresh.
+
+Requires a well-formed program. Establishes that a gradient which nothing in the program reads is computed right after
+the last of what it needs: the error that it sums is still in the cache, and errors and activations die early.
+"""
+
+from __future__ import annotations
+
+from bpcompile.program.access import reads, step_statements
+from bpcompile.program.statements import Program, Statement, Step, TimeLoop
+
+
+def gradients_early(program: Program) -> Program:
+    """The program with each gradient statement as early as its operands allow."""
+    read = {name for s in program.statements() for name in reads(s)}
+    last_write = {s.target: i for i, step in enumerate(program.steps) for s in step_statements(step)}
+    after: dict[int, list[Statement]] = {}
+    moved: set[int] = set()
+    for position, step in enumerate(program.steps):
+        if isinstance(step, TimeLoop) or program.tensors[step.target].role != "gradient":
+            continue
+        if step.target in read or last_write[step.target] != position or step.accumulate:
+            continue
+        ready = max((last_write.get(name, -1) for name in reads(step)), default=-1)
+        if 0 <= ready < position:
+            moved.add(position)
+            after.setdefault(ready, []).append(step)
+    steps: list[Step] = []
+    for position, step in enumerate(program.steps):
+        if position not in moved:
+            steps.append(step)
+        steps += after.get(position, ())
+    return program.with_steps(tuple(steps))
