@@ -14,7 +14,7 @@ import numpy as np
 
 import bpcompile as bp
 from benchmarks.networks import dense_network
-from benchmarks.timing import Timing, timed
+from bpcompile.commands.timing import Timing, timed
 
 SIZES = (64, 32, 10)
 FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")

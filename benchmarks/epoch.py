@@ -9,7 +9,7 @@ import numpy as np
 
 import bpcompile as bp
 from benchmarks.networks import dense_network
-from benchmarks.timing import Timing, timed
+from bpcompile.commands.timing import Timing, timed
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import bpcompile as bp
 from benchmarks.networks import Row
 from benchmarks.peers import Contender, Problem, jax_jit, torch_compiled, torch_eager
-from benchmarks.timing import Timing, timed
+from bpcompile.commands.timing import Timing, timed
 
 OWN = ("bpcompile", "bind")
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from benchmarks.measure import Result
-from benchmarks.timing import Timing
+from bpcompile.commands.timing import Timing
 
 
 def header() -> str:

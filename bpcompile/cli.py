@@ -167,15 +167,26 @@ def show(
 def bench(
     spec: Spec,
     batch: Annotated[int, typer.Option(min=1, help="Examples in a call.")] = 32,
-    seconds: Annotated[float, typer.Option(min=0.01, help="How long each backend is timed.")] = 1.0,
+    seconds: Annotated[float, typer.Option(min=0.01, help="How long each contender is timed.")] = 1.0,
+    frameworks: Annotated[
+        bool, typer.Option("--frameworks/--no-frameworks", help="Also time PyTorch and JAX, where they are installed.")
+    ] = True,
+    profile: Annotated[bool, typer.Option("--profile", help="Also show where the time goes, kernel by kernel.")] = False,
     dtype: DtypeOption = None,
     threads: ThreadsOption = None,
     as_json: Json = False,
 ) -> None:
-    """Time the loss with its gradients on each backend."""
-    from bpcompile.commands.run import bench_spec
+    """Time the loss with its gradients: C, NumPy, and the frameworks that are installed.
 
-    _finish(bench_spec(spec, _console(as_json), batch=batch, seconds=seconds, dtype=dtype, threads=threads), as_json)
+    Example: [bold]bpcompile bench examples/digits.toml --profile[/]
+    """
+    from bpcompile.commands.bench import bench_spec
+
+    changes = {"dtype": dtype, "threads": threads}
+    result = bench_spec(
+        spec, _console(as_json), batch=batch, seconds=seconds, frameworks=frameworks, profiled=profile, **changes
+    )
+    _finish(result, as_json)
 
 
 @app.callback(invoke_without_command=True)

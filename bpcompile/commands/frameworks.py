@@ -162,7 +162,8 @@ def _load(scope: _Scope, e: Expr, domain: Sequence[Axis]) -> Any:
     if None not in names and len(set(names)) == len(names):
         order = sorted(range(len(names)), key=lambda k: list(domain).index(names[k]))
         whole = [scope.extent(a) if a in names else 1 for a in domain]
-        return scope.arrays.module.permute_dims(value, tuple(order)).reshape(whole)
+        turned = value.permute(order) if hasattr(value, "permute") else value.transpose(order)
+        return turned.reshape(whole)
     places = []
     for subscript, extent in zip(e.args, value.shape, strict=True):
         place = _value(scope, subscript, domain)

@@ -277,37 +277,3 @@ def train_spec(
         "artifacts": {"parameters": str(path)},
         "warnings": session.warnings,
     }
-
-
-def bench_spec(spec: Path, console: Console, *, batch: int, seconds: float, **changes: Any) -> dict[str, Any]:
-    """Time predictions and gradients of each backend on random arrays."""
-    from bpcompile.check import _arrays
-    from bpcompile.commands.tables import bench_table
-
-    session = open_spec(spec)
-    rows = []
-    for backend in ("c", "numpy"):
-        model = compiled(session, **{**changes, "backend": backend})
-        params, state = model.init(0), model.init_state()
-        rng = np.random.default_rng(0)
-        arrays: dict[str, Any] = {
-            name: a.astype(model.signature.real) if a.dtype.kind == "f" else a
-            for name, a in _arrays(model, {}, batch, rng).items()
-        }
-        step = model.bind(params, state=state, **arrays)
-        each = _timed(step, seconds)
-        operations = (model.cost.forward_ops + model.cost.backward_ops) * batch
-        rows.append({"backend": model.backend, "batch": batch, "seconds": each, "operations_per_second": operations / each})
-    console.print(bench_table(rows))
-    return {"network": session.spec.network.name, "rows": rows}
-
-
-def _timed(step: Any, seconds: float) -> float:
-    """The shortest of many calls."""
-    step()
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        step()
-        best = min(best, time.perf_counter() - start)
-    return best

@@ -71,11 +71,11 @@ def check_table(report: CheckReport) -> Table:
 def bench_table(rows: Iterable[dict[str, Any]]) -> Table:
     """Timings as a table."""
     table = Table(title="loss and gradients", title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in ("backend", "batch", "time of a call", "operations/s"):
-        table.add_column(column, justify="left" if column == "backend" else "right")
+    for column in ("", "batch", "time of a call", "operations/s", "times the first"):
+        table.add_column(column, justify="right" if column else "left")
     for row in rows:
         speed = count_text(row["operations_per_second"])
-        table.add_row(row["backend"], str(row["batch"]), seconds_text(row["seconds"]), speed)
+        table.add_row(row["name"], str(row["batch"]), seconds_text(row["seconds"]), speed, f"{row['times_the_first']:.2f}")
     return table
 
 

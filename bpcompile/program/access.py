@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bpcompile.program.affine import affine, interval
 from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, substitute
-from bpcompile.program.statements import Program, Statement, Step, Tensor, TimeLoop
+from bpcompile.program.statements import Statement, Step, Tensor, TimeLoop
 
 TYPICAL_BATCH = 32
 """The number of examples that costs are compared at: the batch is known at run time only."""
@@ -178,8 +178,3 @@ def elements(tensor: Tensor) -> int:
     for e in tensor.shape:
         total *= 1 if e is None else e
     return total
-
-
-def last_writers(program: Program) -> dict[str, int]:
-    """For each tensor that is written, the position of the last step that writes it."""
-    return {s.target: i for i, step in enumerate(program.steps) for s in step_statements(step)}

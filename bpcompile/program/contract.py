@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bpcompile.program.access import inside, injective, is_affine, volume
+from bpcompile.program.access import injective, inside, is_affine, volume
 from bpcompile.program.affine import affine
 from bpcompile.program.nodes import Axis, Expr, axes_of, axis
 from bpcompile.program.schedule_types import Contraction

@@ -35,7 +35,7 @@ def _droppable(program: Program) -> dict[str, int]:
     homes: dict[str, tuple[int, Axis, set[int]] | None] = {}
     for position, step in enumerate(program.steps):
         time = step.axis if isinstance(step, TimeLoop) else None
-        for inner, s in enumerate(step_statements(step)):
+        for s in step_statements(step):
             for access in accesses(s):
                 if program.tensors[access.tensor].role != "temporary":
                     continue

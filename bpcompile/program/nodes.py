@@ -67,11 +67,12 @@ ARITY: Final[dict[str, int]] = {
 class Expr:
     """An interned node; build one with the functions below, never directly."""
 
-    __slots__ = ("__weakref__", "_kind", "args", "op", "value")
+    __slots__ = ("__weakref__", "_below", "_kind", "args", "op", "value")
     op: str
     args: tuple[Expr, ...]
     value: Any
     _kind: Kind
+    _below: tuple[Expr, ...] | None
 
     @property
     def kind(self) -> Kind:
@@ -102,6 +103,7 @@ def node(op: str, args: tuple[Expr, ...] = (), value: Any = None) -> Expr:
         return found
     made = Expr()
     made.op, made.args, made.value = op, args, value
+    made._below = None
     made._kind = _kind_of(op, args, value)
     _interned[key] = made
     return made
@@ -156,10 +158,16 @@ ONE: Final = const(1)
 
 
 def children_first(root: Expr) -> list[Expr]:
-    """Every distinct node below ``root``, arguments before their users, in a fixed order."""
+    """Every distinct node below ``root``, arguments before their users, in a fixed order; ``root`` comes last."""
+    if root._below is None:
+        root._below = tuple(_below(root))
+    return [*root._below, root]
+
+
+def _below(root: Expr) -> list[Expr]:
     order: list[Expr] = []
-    seen: set[Expr] = set()
-    stack: list[tuple[Expr, bool]] = [(root, False)]
+    seen: set[Expr] = {root}
+    stack: list[tuple[Expr, bool]] = [(a, False) for a in reversed(root.args)]
     while stack:
         current, done = stack.pop()
         if done:

@@ -15,7 +15,6 @@ from bpcompile.program.affine import Affine, affine, from_affine, interval
 from bpcompile.program.nodes import COMPARISONS, Axis, Expr, axes_of, axis, load, loads, node
 from bpcompile.program.statements import Origin, Statement, Tensor
 
-
 Terms = tuple[tuple[Expr, int], ...]
 
 

@@ -17,7 +17,20 @@ from bpcompile.program.access import bare, covers, inside, is_affine, one_to_one
 from bpcompile.program.affine import simplify_integer
 from bpcompile.program.canonical import Canonical
 from bpcompile.program.dead import without_dead
-from bpcompile.program.nodes import UNARY_FUNCTIONS, ZERO, Axis, Expr, axes_of, axis, children_first, const, load, loads, node, substitute
+from bpcompile.program.nodes import (
+    UNARY_FUNCTIONS,
+    ZERO,
+    Axis,
+    Expr,
+    axes_of,
+    axis,
+    children_first,
+    const,
+    load,
+    loads,
+    node,
+    substitute,
+)
 from bpcompile.program.statements import Program, Statement, Step, Tensor, TimeLoop
 
 EXPENSIVE: Final = frozenset(UNARY_FUNCTIONS) - {"abs", "sign", "floor", "ceil", "round"} | {"div", "pow", "atan2"}

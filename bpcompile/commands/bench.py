@@ -1,0 +1,94 @@
+"""`bpcompile bench`: a step of a spec's network in C and NumPy, and in the frameworks that are installed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from bpcompile.commands.session import Session, compiled, open_spec
+from bpcompile.commands.tables import bench_table
+from bpcompile.commands.timing import timed
+from bpcompile.errors import BPCompileError
+
+
+def bench_spec(
+    spec: Path, console: Console, *, batch: int, seconds: float, frameworks: bool = True, profiled: bool = False, **changes: Any
+) -> dict[str, Any]:
+    """Time the loss and its gradients on random arrays, all contenders in turn in one process."""
+    from bpcompile.check import _arrays
+
+    session = open_spec(spec)
+    own = compiled(session, **{**changes, "backend": "c"})
+    threads = int(changes.get("threads") or session.spec.compile.threads)
+    _prepare(threads)
+    real = own.signature.real
+    arrays = {
+        name: a.astype(real) if a.dtype.kind == "f" else a
+        for name, a in _arrays(own, {}, batch, np.random.default_rng(0)).items()
+    }
+    params, state = own.init(0), own.init_state()
+    calls: dict[str, Callable[[], Any]] = {}
+    if own.backend == "c":
+        calls["C"] = lambda: own.value_and_grad(params, state=state, **arrays)
+        calls["C, bound"] = own.bind(params, state=state, **arrays)
+    plain = compiled(session, **{**changes, "backend": "numpy"})
+    calls["NumPy"] = plain.bind(plain.init(0), state=plain.init_state(), **arrays)
+    left_out = _frameworks(session, calls, params, arrays, batch, threads) if frameworks else {}
+    timings = timed(calls, seconds)
+    operations = (own.cost.forward_ops + own.cost.backward_ops) * batch
+    first = next(iter(timings.values())).median
+    rows = [
+        {"name": name, "batch": batch, "seconds": t.median, "least_seconds": t.least,
+         "operations_per_second": operations / t.median, "times_the_first": t.median / first}
+        for name, t in timings.items()
+    ]  # fmt: skip
+    console.print(bench_table(rows))
+    for name, why in left_out.items():
+        console.print(f"{name} is left out: {why}", markup=False)
+    result: dict[str, Any] = {"network": session.spec.network.name, "rows": rows, "left_out": left_out}
+    if profiled and own.backend == "c":
+        from bpcompile.profile import profile
+
+        found = profile(own, params, state=state, **arrays)
+        console.print(str(found), markup=False, soft_wrap=True)
+        result["profile"] = [vars(k) for k in found.kernels]
+    return result
+
+
+def _prepare(threads: int) -> None:
+    """As many cores and framework threads as the model has, before a framework is imported."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, str(threads))
+    if threads == 1:
+        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+
+
+def _frameworks(
+    session: Session, calls: dict[str, Callable[[], Any]], params: Any, arrays: dict[str, Any], batch: int, threads: int
+) -> dict[str, str]:
+    """Add a call for each framework; give the reason for each one that is left out."""
+    from bpcompile.commands.frameworks import FRAMEWORKS, framework_step
+
+    left_out: dict[str, str] = {}
+    values = {name: np.asarray(v) for name, v in params.items()}
+    for name in FRAMEWORKS:
+        try:
+            step = framework_step(name, session.spec.network, values, arrays, batch, threads)
+            step()
+        except ImportError as error:
+            left_out[name] = f"it is not installed ({error.name or error})"
+        except BPCompileError as error:
+            left_out[name] = str(error).splitlines()[0]
+        except Exception as error:  # whatever a framework raises about a network that it cannot take
+            left_out[name] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+        else:
+            calls[name] = step
+    return left_out
