@@ -141,19 +141,25 @@ def lower(calculus: Calculus, wrt: Sequence[str], optimizer: Optimizer | None) -
     return Programs(predict, gradient, update, unshared)
 
 
-def build_ahead(net: Network, dtype: str, wrt: Sequence[str] = ("parameters",)) -> Callable[[], None]:
+def build_ahead(
+    net: Network,
+    dtype: str,
+    wrt: Sequence[str] = ("parameters",),
+    optimizer: Optimizer | None = None,
+    threads: int = 1,
+) -> Callable[[], None]:
     """Write the C of a network now; give what builds it, so that another thread can wait for the C compiler.
 
-    `compile` with the same arguments then finds the extension built. Only the builder runs in that thread: nodes are
-    interned without a lock.
+    `compile` with the same arguments then finds the extension built, or waits for it. Only the builder runs in that
+    thread: nodes are interned without a lock.
     """
-    programs = lower(analyze(net), wrt, None)
+    programs = lower(analyze(net), wrt, optimizer)
     signature = signature_of(net, programs.predict, programs.gradient, dtype)
-    source = build_source(c_module(programs, signature, c_prefix(net.name)), 1)
+    source = build_source(c_module(programs, signature, c_prefix(net.name)), threads)
 
     def run() -> None:
         with suppress(BPCompileError):  # the one who needs it will be told
-            build.build(source)
+            build.build(source, threads=threads)
 
     return run
 
@@ -205,6 +211,7 @@ def _c_backend(
         "path": str(extension.path),
         "source_directory": str(extension.source_directory),
         "cached": extension.cached,
+        "build_seconds": extension.seconds,
         "kernels": module.kernels,
     }
     face = module.interface

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -15,26 +15,24 @@ from bpcompile.commands.tables import bench_table
 from bpcompile.commands.timing import timed
 from bpcompile.errors import BPCompileError
 
+if TYPE_CHECKING:
+    from bpcompile.model import Model
+
 
 def bench_spec(
     spec: Path, console: Console, *, batch: int, seconds: float, frameworks: bool = True, profiled: bool = False, **changes: Any
 ) -> dict[str, Any]:
     """Time the loss and its gradients on random arrays, all contenders in turn in one process."""
-    from bpcompile.check import _arrays
-
     session = open_spec(spec)
     own = compiled(session, **{**changes, "backend": "c"})
     threads = int(changes.get("threads") or session.spec.compile.threads)
     _prepare(threads)
-    real = own.signature.real
-    arrays = {
-        name: a.astype(real) if a.dtype.kind == "f" else a
-        for name, a in _arrays(own, {}, batch, np.random.default_rng(0)).items()
-    }
+    arrays = _random_arrays(own, batch)
     params, state = own.init(0), own.init_state()
+    states = {"state": state} if state else {}
     calls: dict[str, Callable[[], Any]] = {}
     if own.backend == "c":
-        calls["C"] = lambda: own.value_and_grad(params, state=state, **arrays)
+        calls["C"] = lambda: own.value_and_grad(params, **states, **arrays)
         calls["C, bound"] = own.bind(params, state=state, **arrays)
     plain = compiled(session, **{**changes, "backend": "numpy"})
     calls["NumPy"] = plain.bind(plain.init(0), state=plain.init_state(), **arrays)
@@ -58,6 +56,19 @@ def bench_spec(
         console.print(str(found), markup=False, soft_wrap=True)
         result["profile"] = [vars(k) for k in found.kernels]
     return result
+
+
+def _random_arrays(model: Model, batch: int) -> dict[str, Any]:
+    """Normal numbers, and integers below each array's number of classes."""
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
+    for a in model.signature.arrays:
+        shape = (batch, *(int(e) for e in a.shape if e is not None))
+        if a.integer:
+            arrays[a.name] = rng.integers(0, a.classes or 2, shape).astype(np.int32)
+        else:
+            arrays[a.name] = rng.standard_normal(shape).astype(model.signature.real)
+    return arrays
 
 
 def _prepare(threads: int) -> None:

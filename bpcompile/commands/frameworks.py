@@ -28,7 +28,9 @@ _INFIX: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "le": lambda a, b: a <= b, "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "and": lambda a, b: a & b,
     "or": lambda a, b: a | b,
 }  # fmt: skip
-_NAMES: Final = {"acosh": "arccosh", "asinh": "arcsinh", "atanh": "arctanh", "acos": "arccos", "asin": "arcsin", "atan": "arctan"}
+_NAMES: Final = {
+    "acosh": "arccosh", "asinh": "arcsinh", "atanh": "arctanh", "acos": "arccos", "asin": "arcsin", "atan": "arctan",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,8 @@ def _value(scope: _Scope, e: Expr, domain: Sequence[Axis]) -> Any:
 
 def _load(scope: _Scope, e: Expr, domain: Sequence[Axis]) -> Any:
     value = scope.values[e.value[0]]
-    names = [i.value if i.op == "axis" else None for i in e.args]
-    if None not in names and len(set(names)) == len(names):
+    names: list[Axis] = [i.value for i in e.args if i.op == "axis"]
+    if len(set(names)) == len(e.args):
         order = sorted(range(len(names)), key=lambda k: list(domain).index(names[k]))
         whole = [scope.extent(a) if a in names else 1 for a in domain]
         turned = value.permute(order) if hasattr(value, "permute") else value.transpose(order)
@@ -192,9 +194,10 @@ def _jax_step(loss: Any, params: Mapping[str, Any], data: Mapping[str, Any], n: 
     import jax
     import jax.numpy as jnp
 
+    ready: Callable[[Any], Any] = jax.block_until_ready
     real = next(iter(params.values())).dtype
     if real == np.float64:
-        jax.config.update("jax_enable_x64", True)
+        vars(jax)["config"].update("jax_enable_x64", True)
 
     class Special:
         sigmoid, softplus, erf, erfc = jax.nn.sigmoid, jax.nn.softplus, jax.scipy.special.erf, jax.scipy.special.erfc
@@ -204,7 +207,7 @@ def _jax_step(loss: Any, params: Mapping[str, Any], data: Mapping[str, Any], n: 
     given = {k: jnp.asarray(v) for k, v in params.items()}
     rest = {k: jnp.asarray(v) for k, v in data.items()}
     step = jax.jit(jax.value_and_grad(lambda p, d: loss(arrays, {**p, **d}, n)))
-    return lambda: jax.block_until_ready(step(given, rest))
+    return lambda: ready(step(given, rest))
 
 
 def _torch_step(loss: Any, params: Mapping[str, Any], data: Mapping[str, Any], n: int, threads: int, compiled: bool) -> Step:
@@ -217,15 +220,19 @@ def _torch_step(loss: Any, params: Mapping[str, Any], data: Mapping[str, Any], n
     rest = {k: torch.tensor(v.astype(np.int64) if v.dtype.kind == "i" else v) for k, v in data.items()}
     leaves = list(given.values())
 
-    def forward() -> Any:
+    def forward(given: dict[str, Any], rest: dict[str, Any]) -> Any:
         return loss(arrays, {**given, **rest}, n)
 
-    run = torch.compile(forward) if compiled else forward
+    run = forward
+    if compiled:
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        run = torch.compile(make_fx(forward)(given, rest))
 
     def step() -> Any:
         for leaf in leaves:
             leaf.grad = None
-        value = run()
+        value = run(given, rest)
         value.backward()
         return value
 

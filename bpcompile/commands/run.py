@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bpcompile.build import compiler_available
-from bpcompile.commands.session import Session, checked, compiled, data_of, derivation_text, open_spec
+from bpcompile.commands.session import (
+    Session,
+    checked,
+    compile_options,
+    compiled,
+    data_of,
+    derivation_text,
+    open_spec,
+    optimizer_of,
+)
 from bpcompile.commands.tables import check_table, count_text, network_table, seconds_text
 from bpcompile.errors import BPCompileError, NetworkError
 from bpcompile.training.loop import Epoch, History, evaluate, fit
@@ -39,9 +46,10 @@ def run(
         raise NetworkError("The spec has no loss, so that there is nothing to train.", hint='[network] loss = "..."')
     console.print(network_table(network))
     console.print()
+    build_meanwhile(session, check, changes)
     split = data_of(session)
-    with _meanwhile(session, check):
-        model = compiled(session, **changes)
+    derivation = {kind: derivation_text(session, kind) for kind in ("tex", "md")} if derive else {}
+    model = compiled(session, **changes)
     show_compiled(console, session, model)
     result: dict[str, Any] = {"network": network.name, "parameters": network.parameter_count, "compile": facts_of(model)}
     artifacts: dict[str, str] = {}
@@ -52,7 +60,7 @@ def run(
         if not report.passed:
             return {**result, "warnings": session.warnings}
     if derive:
-        artifacts |= write_derivation(session, console, out)
+        artifacts |= write_derivation(network.name, derivation, console, out)
     trained, score = train_model(session, console, model, split.train, split.test, epochs=epochs)
     params, state, history = trained
     if score is not None and score.accuracy is not None:
@@ -74,18 +82,21 @@ def run(
     return result
 
 
-@contextmanager
-def _meanwhile(session: Session, check: bool) -> Iterator[None]:
-    """Let the C compiler work on what the gradient check will want."""
-    if not check or not compiler_available():
-        yield
+def build_meanwhile(session: Session, check: bool, changes: Mapping[str, Any]) -> None:
+    """Set the C compiler to work on the network, and on its twin for the check, while Python does other things."""
+    options = compile_options(session, changes)
+    if options["backend"] != "c" or not compiler_available():
         return
     from bpcompile.check import prepare
+    from bpcompile.driver import build_ahead
 
-    with session.step("emit for the check"):
-        thread = threading.Thread(target=prepare(session.spec.network), daemon=True)
-    thread.start()
-    yield
+    with session.step("emit"):
+        network, optimizer = session.spec.network, optimizer_of(session.spec)
+        work = [build_ahead(network, options["dtype"], optimizer=optimizer, threads=options["threads"])]
+        if check:
+            work.append(prepare(network))
+    for task in work:
+        threading.Thread(target=task, daemon=True).start()
 
 
 def facts_of(model: Model) -> dict[str, Any]:
@@ -107,7 +118,8 @@ def facts_of(model: Model) -> dict[str, Any]:
 def show_compiled(console: Console, session: Session, model: Model) -> None:
     """Say what was compiled, where to, and in how long."""
     facts, cost = model.cost.facts, model.cost
-    how = "from the cache" if facts.get("cached") else f"in {seconds_text(session.seconds['compile'])}"
+    took = float(facts.get("build_seconds", session.seconds["compile"]))  # type: ignore[arg-type]
+    how = "from the cache" if facts.get("cached") else f"in {seconds_text(took)}"
     console.print(f"[bold]compiled[/] to {'C' if model.backend == 'c' else 'NumPy'} ({model.signature.dtype}) {how}")
     if "path" in facts:
         console.print(f"  {facts['path']}", soft_wrap=True, highlight=False)
@@ -133,12 +145,10 @@ def show_check(console: Console, session: Session, report: CheckReport) -> None:
     console.print()
 
 
-def write_derivation(session: Session, console: Console, out: Path) -> dict[str, str]:
+def write_derivation(name: str, texts: Mapping[str, str], console: Console, out: Path) -> dict[str, str]:
     """Write the derivation as LaTeX and Markdown."""
-    name = session.spec.network.name
-    written: dict[str, str] = {}
-    for kind, label in (("tex", "derivation"), ("md", "derivation_markdown")):
-        written[label] = str(write_text(out / f"{name}.{kind}", derivation_text(session, kind)))
+    labels = {"tex": "derivation", "md": "derivation_markdown"}
+    written = {labels[kind]: str(write_text(out / f"{name}.{kind}", text)) for kind, text in texts.items()}
     console.print(f"[bold]derivation[/] written to {written['derivation']} and {name}.md", highlight=False)
     console.print()
     return written

@@ -67,12 +67,17 @@ def compiled(session: Session, **changes: Any) -> Model:
     """Compile the network as the spec says; `changes` win over the spec."""
     from bpcompile.driver import compile as compile_network
 
-    section = session.spec.compile
-    options: dict[str, Any] = {"backend": section.backend, "dtype": section.dtype, "threads": section.threads}
-    options |= {name: value for name, value in changes.items() if value is not None}
+    options = compile_options(session, changes)
     optimizer = optimizer_of(session.spec) if session.spec.network.losses else None
     with session.step("compile"):
         return compile_network(session.spec.network, optimizer=optimizer, **options)
+
+
+def compile_options(session: Session, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Backend, element type and threads: as the spec says, where `changes` say nothing."""
+    section = session.spec.compile
+    options: dict[str, Any] = {"backend": section.backend, "dtype": section.dtype, "threads": section.threads}
+    return options | {name: value for name, value in changes.items() if value is not None}
 
 
 def data_of(session: Session) -> Split:

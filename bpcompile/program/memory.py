@@ -67,10 +67,12 @@ def _localized(kernel: Kernel, tensors: Mapping[str, Tensor], users: Mapping[str
         return kernel
     statements = kernel_statements(kernel)
     own = statements[0].axes if isinstance(kernel, Contraction) else kernel.axes
+    # A value that an epilogue adds to has to be somewhere.
+    added = {s.target for s in statements if s.accumulate} if isinstance(kernel, Contraction) else set()
     local = [
         name
         for name in dict.fromkeys(s.target for s in statements)
-        if tensors[name].role == "temporary" and users[name] == 1
+        if tensors[name].role == "temporary" and users[name] == 1 and name not in added
         and _stays(name, kernel, statements, own, tensors[name])
     ]  # fmt: skip
     return replace(kernel, local=frozenset(local))

@@ -132,7 +132,7 @@ def _shared(s: Statement, known: _Known, scope: int, free: tuple[Axis, ...]) -> 
     stored = known.find(key, axes, scope)
     if stored is not None:
         value = load(stored.tensor, [axis(axes[k]) for k in stored.numbers], tensor.kind)
-        s = replace(s, body=value, reduce=None, over=())
+        s = replace(s, body=_rewritten(value, known, scope, {}), reduce=None, over=())  # it may be a copy that is gone
     elif _one_value(s.body, known, scope):
         _register(s, key, axes, known, free)
     if s.reduce is None:

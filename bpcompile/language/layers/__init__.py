@@ -32,7 +32,6 @@ from bpcompile.language.layers.basic import (
 from bpcompile.language.layers.convolution import (
     Conv1D,
     Conv2D,
-    Conv2DTranspose,
     Conv3D,
     DepthwiseConv2D,
     SeparableConv2D,
@@ -74,6 +73,7 @@ from bpcompile.language.layers.pooling import (
 from bpcompile.language.layers.recurrent import GRU, LSTM, Bidirectional, SimpleRNN
 from bpcompile.language.layers.sequential import Residual, ResidualBlock, Sequential
 from bpcompile.language.layers.transformer import TransformerDecoderLayer, TransformerEncoderLayer
+from bpcompile.language.layers.transposed import Conv2DTranspose
 
 __all__ = [
     "GLU",
