@@ -295,10 +295,10 @@ def _arrays(model: Model, data: Mapping[str, Any], examples: int, rng: np.random
     given = {name: conform(specs[name], value, model.signature.real) for name, value in data.items()}
     n = min([examples, *(len(a) for a in given.values())]) if given else min(examples, 4)
     # Copies: their elements are moved, and the caller's arrays must not be.
-    return {name: given[name][:n].copy() if name in given else _drawn(s, n, rng) for name, s in specs.items()}
+    return {name: given[name][:n].copy() if name in given else drawn_array(s, n, rng) for name, s in specs.items()}
 
 
-def _drawn(spec: ArraySpec, n: int, rng: np.random.Generator) -> Array:
+def drawn_array(spec: ArraySpec, n: int, rng: np.random.Generator) -> Array:
     """Arrays that any loss can take: labels, positive targets that add up to one, normal inputs."""
     shape = (n, *spec.shape)
     if spec.integer:

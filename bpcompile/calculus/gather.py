@@ -115,6 +115,9 @@ def _solve_one(system: _System, left: Expr, right: Expr) -> bool:
         return True
     term, factor = max(bare, key=lambda tc: _extent(tc[0].value)) if bare else candidates[0]
     rest = form.without(term)
+    here = [a for a in axes_of(term) if a in system.unknown]
+    if any(a in here for other in (right, *(t for t, _ in rest.terms)) for a in axes_of(other)):
+        return False  # what it is solved for would depend on itself, as in i//2 + i%2
     target = _affine_difference(right, rest, 1 if factor > 0 else -1)
     if abs(factor) != 1:
         divisor = const(abs(factor))

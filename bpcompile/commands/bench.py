@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
+from bpcompile.check import drawn_array
 from bpcompile.commands.session import Session, compiled, open_spec
 from bpcompile.commands.tables import bench_table
 from bpcompile.commands.timing import timed
@@ -29,7 +30,7 @@ def bench_spec(
     _prepare(threads)
     arrays = _random_arrays(own, batch)
     params, state = own.init(0), own.init_state()
-    states = {"state": state} if state else {}
+    states: dict[str, Any] = {"state": state} if state else {}
     calls: dict[str, Callable[[], Any]] = {}
     if own.backend == "c":
         calls["C"] = lambda: own.value_and_grad(params, **states, **arrays)
@@ -59,16 +60,10 @@ def bench_spec(
 
 
 def _random_arrays(model: Model, batch: int) -> dict[str, Any]:
-    """Normal numbers, and integers below each array's number of classes."""
+    """Arrays that any loss can take, in the model's element type."""
     rng = np.random.default_rng(0)
-    arrays: dict[str, Any] = {}
-    for a in model.signature.arrays:
-        shape = (batch, *(int(e) for e in a.shape if e is not None))
-        if a.integer:
-            arrays[a.name] = rng.integers(0, a.classes or 2, shape).astype(np.int32)
-        else:
-            arrays[a.name] = rng.standard_normal(shape).astype(model.signature.real)
-    return arrays
+    drawn = {a.name: drawn_array(a, batch, rng) for a in model.signature.arrays}
+    return {name: a.astype(model.signature.real) if a.dtype.kind == "f" else a for name, a in drawn.items()}
 
 
 def _prepare(threads: int) -> None:

@@ -232,10 +232,3 @@ def test_a_folder_that_cannot_be_written(spec: Path, tmp_path: Path, bpcompile: 
         assert status == 2 and "file" in err and "Traceback" not in err
     status, _, err = bpcompile("derive", spec, "-o", tmp_path / "x.txt")
     assert status == 2 and ".tex, .md, .html, .pdf" in err
-
-
-def test_bench(spec: Path, bpcompile: Run) -> None:
-    status, out, err = bpcompile("bench", spec, "--seconds", 0.02, "--json")
-    assert status == 0, err
-    rows = json.loads(out)["rows"]
-    assert [r["backend"] for r in rows] == ["c", "numpy"] and all(r["seconds"] > 0 for r in rows)
