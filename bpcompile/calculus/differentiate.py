@@ -60,6 +60,7 @@ def differentiate(
     names: Mapping[str, Sequence[str]],
     softmaxes: Sequence[Softmax],
     record: Record,
+    reuse: bool = True,
 ) -> Differentiated:
     """Adjoints of ``wrt`` by the one rule, from the scalar tensor ``loss`` backwards.
 
@@ -75,8 +76,10 @@ def differentiate(
         Quotients that may become tensors of the forward pass.
     record : Record
         Receives every contribution and every collected adjoint.
+    reuse : bool
+        Let derivatives read the values of the forward pass. Without it they compute these again: for counting only.
     """
-    state = _Backward(forward, names, record, softmaxes)
+    state = _Backward(forward, names, record, softmaxes, reuse)
     state.prepare(wrt)
     for tensor in state.order:
         state.collect(tensor, wanted=tensor in wrt)
@@ -95,6 +98,7 @@ class _Backward:
     names: Mapping[str, Sequence[str]]
     record: Record
     softmaxes: Sequence[Softmax]
+    reuse: bool
     tensors: dict[str, Tensor] = field(default_factory=dict)
     forward: list[Statement] = field(default_factory=list)
     backward: list[Statement] = field(default_factory=list)
@@ -210,7 +214,7 @@ class _Backward:
 
     def _of_forward(self, s: Statement, values: dict[Expr, Expr]) -> dict[Expr, Expr]:
         """Derivatives that contain the statement's own value read it: sigmoid' = a (1 - a)."""
-        if s.reduce or s.body.op in ("load", "const"):
+        if not self.reuse or s.reduce or s.body.op in ("load", "const"):
             return values
         own = load(s.target, (axis(a) for a in s.axes), s.body.kind)
         result = {access: substitute(v, {s.body: own}) for access, v in values.items()}
@@ -346,7 +350,7 @@ class _Backward:
 
     def _quotient(self, numerator: Expr, divisor: Expr) -> Expr | None:
         """A load of the tensor that holds ``numerator / divisor``."""
-        if divisor.op != "load":
+        if not self.reuse or divisor.op != "load":
             return None
         for axes, above, below, target in self.quotients:
             at = matched(node("div", (above, below)), node("div", (numerator, divisor)), axes)

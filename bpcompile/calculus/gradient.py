@@ -56,7 +56,7 @@ def prediction(calculus: Calculus) -> Program:
     return Program(calculus.forward.name, _used(tensors, kept), arrange(without_stops(kept)), tuple(names))
 
 
-def training(calculus: Calculus, wrt: Sequence[str] = ("parameters",)) -> Program:
+def training(calculus: Calculus, wrt: Sequence[str] = ("parameters",), *, reuse: bool = True) -> Program:
     """The program that gives the loss, the gradients and the next states.
 
     Parameters
@@ -65,6 +65,9 @@ def training(calculus: Calculus, wrt: Sequence[str] = ("parameters",)) -> Progra
         Of a network with a loss.
     wrt : sequence of str
         ``"parameters"``, and names of real inputs, targets or single parameters.
+    reuse : bool
+        Let derivatives read the values of the forward pass. Without it nothing is recorded: it serves to count what
+        sharing saves.
     """
     network = calculus.network
     if not network.losses:
@@ -72,7 +75,8 @@ def training(calculus: Calculus, wrt: Sequence[str] = ("parameters",)) -> Progra
     wanted = gradient_targets(network, wrt)
     trainable = [t for t in wanted if t not in network.parameters or network.parameters[t].trainable]
     names = {name: info.indices for name, info in network.parameters.items()}
-    made = differentiate(calculus.forward, trainable, names, calculus.softmaxes, calculus.record)
+    record = calculus.record if reuse else Record()
+    made = differentiate(calculus.forward, trainable, names, calculus.softmaxes, record, reuse)
     tensors = dict(made.tensors)
     statements = [*made.forward, *made.backward]
     for name in wanted:
