@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,10 @@ def _page(files: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield f"Measured on {main['date']}: {machine['processor']}, {machine['vector_bits']}-bit vectors, {machine['system']},"
     yield f"{machine['peak'] * 1e-9:.0f} GFLOP/s peak of one core. {versions}."
     yield "This page is written by `python -m benchmarks.document`; nothing on it is typed by hand.\n"
+    busy = _busy(files)
+    if busy > 1.1:
+        yield f"**The machine was busy while this was measured**: a step took {busy:.1f} times its processor time (median over"
+        yield "the rows). Absolute times and shares of peak are that much too bad, and ratios near 1 are not settled.\n"
     for file in files:
         yield f"## {_title(file['setting'])}\n"
         yield from _table(file)
@@ -54,6 +59,12 @@ def _page(files: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield from _compile_times(main["rows"])
     yield "## Method\n"
     yield METHOD
+
+
+def _busy(files: Sequence[dict[str, Any]]) -> float:
+    """Time on the clock for each second of the processor's: 1 on a machine that does nothing else."""
+    own = [r["timings"]["bpcompile"] for f in files for r in f["rows"] if f["setting"]["threads"] == 1]
+    return statistics.median(t["median"] / t["processor"] for t in own) if own else 1.0
 
 
 def _title(setting: dict[str, Any]) -> str:

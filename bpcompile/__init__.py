@@ -113,7 +113,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "language.spec": ("load_spec", "parse_spec"),
     "driver": ("compile",),
     "check": ("check_gradients",),
-    "derive": ("derive",),
+    "derivation.derive": ("derive",),
     "training.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "RMSprop"),
     "errors": (
         "ArrayError",

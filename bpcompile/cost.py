@@ -18,8 +18,10 @@ class Cost:
 
     Attributes
     ----------
-    predict, gradient, unshared : Program
-        What is counted: predictions; loss and gradients; the same before values were shared.
+    predict, gradient : Program
+        What is counted: predictions; loss and gradients.
+    derive_unshared : callable
+        Gives loss and gradients before values were shared, for each derivative on its own; made when somebody asks.
     seconds : mapping of str to float
         How long each stage of compiling took.
     facts : mapping of str to object
@@ -30,7 +32,7 @@ class Cost:
 
     predict: Program
     gradient: Program | None
-    unshared: Program | None
+    derive_unshared: Callable[[], Program | None]
     seconds: Mapping[str, float]
     facts: Mapping[str, object]
     arena: Callable[[int], int]
@@ -44,6 +46,11 @@ class Cost:
     def backward_ops(self) -> float:
         """Scalar operations of the backward pass."""
         return 0.0 if self.gradient is None else operations(self.gradient) - self.forward_ops
+
+    @cached_property
+    def unshared(self) -> Program | None:
+        """Loss and gradients before values were shared."""
+        return self.derive_unshared()
 
     @cached_property
     def unshared_ops(self) -> float:

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bpcompile import build
@@ -23,6 +23,7 @@ from bpcompile.model import Model
 from bpcompile.model_c import CBackend
 from bpcompile.model_numpy import NumpyBackend
 from bpcompile.parameters import Layout
+from bpcompile.program.checkpoint import checkpoint as recompute
 from bpcompile.program.dead import specialize, without_dead
 from bpcompile.program.passes import improve
 from bpcompile.program.schedule import flat_offsets, schedule
@@ -39,12 +40,11 @@ DTYPES = ("float32", "float64")
 
 @dataclass(frozen=True)
 class Programs:
-    """The programs of a network, shared and factored, with what they were before sharing."""
+    """The programs of a network, shared and factored; frozen parameters come last in them."""
 
     predict: Program
     gradient: Program | None
     update: Program | None
-    unshared: Program | None
 
     @property
     def reference(self) -> Program:
@@ -75,6 +75,7 @@ def compile(  # noqa: A001
     optimizer: Optimizer | None = None,
     flags: Sequence[str] | None = None,
     check_finite: bool = False,
+    checkpoint: int | None = None,
 ) -> Model:
     """Compile a network.
 
@@ -94,6 +95,9 @@ def compile(  # noqa: A001
         What `Model.train_epoch` does: ``bp.SGD()``, ``bp.Momentum()``, ``bp.Adam()``, ...
     flags : sequence of str, optional
         The C compiler's flags.
+    checkpoint : int, optional
+        Keep only what crosses the borders of every so many layer calls, and compute the rest again in the backward
+        pass: less memory for about one more forward pass.
     check_finite : bool
         Refuse NaN and infinity in inputs, and raise when a loss or gradient is not finite.
 
@@ -107,10 +111,12 @@ def compile(  # noqa: A001
         If an option is unknown, or the network cannot be differentiated or built.
     """
     _check_options(net, backend, dtype, threads)
+    if checkpoint is not None and (isinstance(checkpoint, bool) or not isinstance(checkpoint, int) or checkpoint < 1):
+        raise BPCompileError(f"checkpoint must be a positive number of layer calls, not {checkpoint!r}.")
     clock = _Clock()
     with clock.stage("derive"):
         calculus = analyze(net)
-        programs = lower(calculus, wrt, optimizer)
+        programs = lower(calculus, wrt, optimizer, checkpoint)
     signature = signature_of(net, programs.predict, programs.reference if programs.gradient else None, dtype)
     moments = _moments(optimizer, signature)
     facts: dict[str, object] = {"backend": backend, "threads": threads}
@@ -125,20 +131,37 @@ def compile(  # noqa: A001
         with clock.stage("emit"):
             text = emit_numpy(programs.predict, programs.gradient, programs.update, dtype)
         runner = NumpyBackend(signature, text, moments)
-    cost = Cost(programs.predict, programs.gradient, programs.unshared, clock.seconds, facts, runner.arena_bytes)
+    cost = Cost(
+        programs.predict, programs.gradient, lambda: _unshared(calculus, wrt), clock.seconds, facts, runner.arena_bytes
+    )
     return Model(net, signature, runner, optimizer, cost, check_finite)
 
 
-def lower(calculus: Calculus, wrt: Sequence[str], optimizer: Optimizer | None) -> Programs:
+def lower(
+    calculus: Calculus, wrt: Sequence[str], optimizer: Optimizer | None, checkpoint: int | None = None
+) -> Programs:
     """Make the programs: each value once, sums of products in the cheapest order."""
-    predict = improve(specialize(prediction(calculus), training=False))
-    if not calculus.network.losses:
-        return Programs(predict, None, None, None)
-    unshared = without_dead(training(calculus, wrt))
-    gradient = improve(unshared)
-    size = sum(info.size for info in calculus.network.parameters.values())
+    network = calculus.network
+    predict = improve(specialize(_frozen_last(prediction(calculus), network), training=False))
+    if not network.losses:
+        return Programs(predict, None, None)
+    gradient = improve(without_dead(_frozen_last(training(calculus, wrt), network)))
+    if checkpoint is not None:
+        gradient = recompute(gradient, checkpoint)
+    size = sum(info.size for info in network.parameters.values() if info.trainable)
     update = optimizer_program(optimizer, size) if optimizer is not None and size else None
-    return Programs(predict, gradient, update, unshared)
+    return Programs(predict, gradient, update)
+
+
+def _frozen_last(program: Program, network: Network) -> Program:
+    """Order tensors so that what an optimizer moves is the beginning of the flat vector of parameters."""
+    frozen = {name: program.tensors[name] for name, info in network.parameters.items() if not info.trainable}
+    return replace(program, tensors={name: t for name, t in program.tensors.items() if name not in frozen} | frozen)
+
+
+def _unshared(calculus: Calculus, wrt: Sequence[str]) -> Program | None:
+    """Loss and gradients by the rule alone: each derivative is computed from scratch."""
+    return without_dead(training(calculus, wrt, reuse=False)) if calculus.network.losses else None
 
 
 def build_ahead(
@@ -233,7 +256,7 @@ def c_prefix(name: str) -> str:
 
 def _moments(optimizer: Optimizer | None, signature: Signature) -> Layout:
     names = optimizer.state if optimizer is not None else ()
-    return Layout(tuple(names), ((signature.parameters.size,),) * len(names))
+    return Layout(tuple(names), ((signature.trainable,),) * len(names))
 
 
 def _check_options(net: object, backend: str, dtype: str, threads: int) -> None:

@@ -96,9 +96,10 @@ class NumpyBackend:
             rows = order[start : start + batch_size]
             batch = [array[rows] for array in arrays]
             loss, grads = self.value_and_grad(params, batch, len(rows), state, key, step, True)
-            if self.moments.size or "update" in self._functions:
-                vectors = {"p": params.flat}
-                self._functions["update"](vectors, {"g": grads.flat}, moments, seeds, step)
+            if "update" in self._functions:
+                moved = slice(0, self.signature.trainable)
+                vectors = {"p": params.flat[moved]}
+                self._functions["update"](vectors, {"g": grads.flat[moved]}, moments, seeds, step)
             losses.append(loss)
             step += 1
         return np.array(losses, self.signature.real)

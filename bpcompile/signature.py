@@ -39,6 +39,8 @@ class Signature:
         ``float32`` or ``float64``.
     parameters, states : Layout
         The flat vectors.
+    trainable : int
+        How many elements an optimizer moves: the first of the parameters, for frozen ones come last.
     arrays : tuple of ArraySpec
         Inputs and targets, in the order in which generated code takes them.
     outputs : tuple of OutputSpec
@@ -53,6 +55,7 @@ class Signature:
     dtype: str
     parameters: Layout
     states: Layout
+    trainable: int
     arrays: tuple[ArraySpec, ...]
     outputs: tuple[OutputSpec, ...]
     input_gradients: tuple[str, ...]
@@ -84,6 +87,7 @@ def signature_of(network: Network, predict: Program, training: Program | None, d
         dtype=dtype,
         parameters=_layout(t for t in tensors if t.role == "parameter"),
         states=_layout(t for t in tensors if t.role == "state"),
+        trainable=sum(info.size for info in network.parameters.values() if info.trainable),
         arrays=arrays,
         outputs=tuple(OutputSpec(name, t.shape, t.kind == "int") for name, t in outputs.items()),
         input_gradients=tuple(t.of for t in tensors if t.role == "gradient" and t.of in names),

@@ -30,7 +30,7 @@ def derive_spec(spec: Path, console: Console, *, out: Path | None) -> dict[str, 
             hint=guess[:1].upper() + guess[1:],
         )
     if kind == "pdf":
-        from bpcompile.derive import derive
+        from bpcompile.derivation.derive import derive
 
         derive(session.spec.network).pdf(out)
     else:

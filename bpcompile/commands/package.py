@@ -70,7 +70,7 @@ def facts_of(
 ) -> dict[str, Any]:
     """Everything that the package's Python must know of its network, as plain data."""
     inputs = [t.name for t in face.inputs]
-    size = signature.parameters.size
+    size = signature.trainable
     has_step = optimizer is not None and signature.has_loss and size > 0
     return {
         "name": network.name,

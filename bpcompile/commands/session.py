@@ -104,7 +104,7 @@ def checked(session: Session, data: Mapping[str, Array] | None, *, model: Model 
 
 def derivation_text(session: Session, kind: str) -> str:
     """The derivation as LaTeX, Markdown or HTML."""
-    from bpcompile.derive import derive
+    from bpcompile.derivation.derive import derive
 
     with session.step("derive"):
         derivation = derive(session.spec.network)

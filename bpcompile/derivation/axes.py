@@ -23,7 +23,7 @@ def renamed(e: Expr, names: Mapping[Axis, Axis]) -> Expr:
         elif current.op == "reduce":
             value = (value[0], tuple(names.get(a, a) for a in value[1]))
         elif current.op in ("ones", "onehot", "sum_of"):
-            value = tuple(names.get(a, a) for a in value) if isinstance(value, tuple) else names.get(value, value)
+            value = names.get(value, value) if isinstance(value, Axis) else tuple(names.get(a, a) for a in value)
         done[current] = node(current.op, args, value)
     return done[e]
 
@@ -54,7 +54,11 @@ class Letters:
 
     def all(self, axes: Iterable[Axis]) -> dict[Axis, Axis]:
         """New names for several axes; the batch keeps its own."""
-        return {a: (a if a.name == "n" and a.extent is None else self.fresh(a)) for a in dict.fromkeys(axes)}
+        distinct = list(dict.fromkeys(axes))
+        listed = [a for a in distinct if not (a.name == "n" and a.extent is None)]
+        free = [a for a in listed if a.name not in self.taken and a.name == a.name.rstrip("'0123456789")]
+        first = {a: self.fresh(a) for a in free}
+        return {a: first[a] if a in first else self.fresh(a) if a in listed else a for a in distinct}
 
 
 def apart(e: Expr, taken: Iterable[Axis]) -> Expr:

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """How a derivation is written; see `bpcompile.derive.derive`."""
+    """How a derivation is written; see `bpcompile.derivation.derive.derive`."""
 
     level: str = "student"
     layout: str = "column"
     brackets: str = "()"
     jacobian: str = "numerator"
     activation: str = "sigma"
-    numbered: bool = False
+    layers: str = "auto"
     seed: int = 0
     example: Mapping[str, Any] | None = None
     learning_rate: float = 0.1
@@ -133,7 +133,7 @@ def prepared(calculus: Calculus, program: Program, options: Options, single: boo
     stable |= {s.target: s for s in program.statements() if s.target not in stable and s.origin.phase == "forward"}
     apart = examples_are_apart(forward, tensors) if single is None else single
     view = View(tensors, own_definitions(stable, own, program, calculus.record), _shifts(stable), apart)
-    names = network_names(network, options.brackets, options.numbered)
+    names = network_names(network, options.brackets, options.layers)
     context = Context(network, program, calculus.record, names, view, options, forward, stable, own, calculus=calculus)
     for step in program.steps:
         if isinstance(step, TimeLoop):

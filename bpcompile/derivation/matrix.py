@@ -189,7 +189,7 @@ class _Recognizer:
 
     def scaled(self, numbers: Sequence[Expr], divisors: Sequence[Expr], result: Expr | None) -> Expr | None:
         signs = [f for f in numbers if f is const(-1)]
-        numbers = [f for f in numbers if f is not const(-1)]
+        numbers = [f for f in numbers if f.op != "const" or abs(f.value) != 1]
         if len(signs) % 2 and result is not None:
             result = node("neg", (result,))
         if not numbers and not divisors:

@@ -148,7 +148,11 @@ def subscript(subscripts: tuple[Notation, ...]) -> Notation:
     return Row(subscripts) if simple and len(subscripts) > 1 else separated(subscripts)
 
 
-def network_names(network: Network, brackets: str = "()", numbered: bool = False) -> Names:
+LONGEST_NAME: Final = 14
+"""How many letters the name of a layer may have to stand in a superscript, unless names are asked for."""
+
+
+def network_names(network: Network, brackets: str = "()", layers: str = "auto") -> Names:
     """The symbol table of a network.
 
     Parameters
@@ -157,8 +161,8 @@ def network_names(network: Network, brackets: str = "()", numbered: bool = False
         Any network.
     brackets : str
         What encloses a layer in a superscript.
-    numbered : bool
-        Layers by their numbers instead of their names.
+    layers : {"auto", "names", "numbers"}
+        What stands for a layer: its name or its number; by default a number where the name is long.
     """
     labels: Counter[str] = Counter()
     owned: dict[str, tuple[str, str]] = {}
@@ -170,19 +174,22 @@ def network_names(network: Network, brackets: str = "()", numbered: bool = False
             if info.name not in owned and info.name == f"{owner}.{local}":
                 owned[info.name] = (local, owner)
                 labels[local] += 1
-    numbers = {c.name: str(k) for k, c in enumerate(network.calls, 1)}
+    numbers = {
+        c.name: str(k)
+        for k, c in enumerate(network.calls, 1)
+        if layers == "numbers" or (layers == "auto" and len(c.name) > LONGEST_NAME)
+    }
     leaves = {*network.inputs, *network.targets}
     names = Names(brackets=brackets)
     names.tensors.update({leaf: Printed(leaf) for leaf in leaves})
     for tensor, (local, owner) in owned.items():
         alone = labels[local] == 1 and local not in leaves and local != COST
-        layer = numbers.get(owner, owner) if numbered else owner
-        names.tensors[tensor] = Printed(local, "" if alone else layer)
+        names.tensors[tensor] = Printed(local, "" if alone else numbers.get(owner, owner))
     names.tensors[LOSS] = Printed(names.cost)
     for call in network.calls:
         found = _reading_parameters(call.name, network)
         if len(found) == 1:
-            names.errors[found[0]] = numbers[call.name] if numbered else call.name
+            names.errors[found[0]] = numbers.get(call.name, call.name)
     return names
 
 

@@ -196,7 +196,8 @@ def width(n: Notation, scale: float = 1.0) -> float:
         case Root(body):
             return width(body, scale) + 1.0 * scale
         case Cases(rows):
-            return max(width(v, scale) + width(c, scale) for v, c in rows) + 3.5 * scale
+            values, conditions = (max(width(r[k], scale) for r in rows) for k in (0, 1))
+            return values + conditions + 3.5 * scale
         case Fence():
             return 0.5 * scale
         case Grid(rows):

@@ -61,6 +61,10 @@ class World:
         if bump is not None and bump[0] in arrays:
             arrays[bump[0]] = _moved(arrays[bump[0]], bump[1], bump[2])
         self._steps(machine, "forward", bump)
+        if bump is None:
+            for name, s in self.context.stable.items():  # what the gradients do not need is printed all the same
+                if name not in arrays and s.origin.phase == "forward" and not self.context.time:
+                    self._statement(s, machine, None)
         return arrays
 
     def adjoints(self) -> dict[str, Array]:

@@ -19,6 +19,7 @@ from bpcompile.program.nodes import (
     node,
     rebuild,
     reduce,
+    size,
 )
 
 
@@ -80,7 +81,7 @@ def position(over: Sequence[Axis]) -> Expr:
     """The row-major position within reduced axes."""
     total: Expr = axis(over[0])
     for a in over[1:]:
-        total = node("add", (node("mul", (total, const(a.extent or 0))), axis(a)))
+        total = node("add", (node("mul", (total, size(a))), axis(a)))
     return total
 
 

@@ -71,7 +71,8 @@ def _row(items: tuple[Notation, ...]) -> str:
 def _stands_apart(before: Notation, item: Notation) -> bool:
     """Whether a blank goes between two things: not between a function and its argument."""
     if isinstance(item, Group):
-        return not isinstance(before, (Symbol, Words))
+        primed = isinstance(before, Script) and isinstance(before.sup, Symbol) and before.sup.text.startswith("′")
+        return not (primed or isinstance(before, (Symbol, Words)))
     return not isinstance(item, Operator)
 
 

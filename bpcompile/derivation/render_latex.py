@@ -20,13 +20,17 @@ from bpcompile.derivation.document import (
     Text,
 )
 from bpcompile.derivation.latex import escaped, latex
-from bpcompile.derivation.notation import broken, height, width
+from bpcompile.derivation.notation import Notation, broken, height, width
 from bpcompile.emit.templates import environment
 
 RELATIONS: Final = {"⇒": r"\Rightarrow\;", "←": r"\leftarrow"}
 
+ROWS: Final = 22
+"""How many layers stand below one another in a picture."""
+
 LINE: Final = 38.0
-"""The width of a line of text, in ems."""
+CELL: Final = 16.0
+"""The width of a line of text, and of a formula in a table, in ems."""
 
 
 def render_latex(document: Document, fragment: bool = False) -> str:
@@ -80,21 +84,29 @@ def _rows(line: Line, left: str, room: float, beside: Equation | None) -> list[s
     relation = RELATIONS.get(line.relation, line.relation)
     rows = []
     for m, part in enumerate(broken(line.shown, room, room - 2.0)):
-        rows.append(f"{left} &{relation} {latex(part)}" if m == 0 else rf"&\qquad {latex(part)}")
+        body = _fitted(part, room if m == 0 else room - 2.0)
+        rows.append(f"{left} &{relation} {body}" if m == 0 else rf"&\qquad {body}")
         left = ""
     reason = _inline(line.reason)
     if beside is not None:
         shown = beside.lines[0].shown
         if width(beside.left) + width(shown) > LINE - 4.0:
             inner = broken(shown, room - width(beside.left) - 6.0, room - 8.0)
-            rows.append(rf"&\qquad {latex(beside.left)} = {latex(inner[0])}")
-            rows += [rf"&\qquad\qquad {latex(i)}" for i in inner[1:]]
+            rows.append(rf"&\qquad {latex(beside.left)} = {_fitted(inner[0], room - width(beside.left) - 6.0)}")
+            rows += [rf"&\qquad\qquad {_fitted(i, room - 8.0)}" for i in inner[1:]]
         else:
             remark = f"${latex(beside.left)} = {latex(shown)}$"
             reason = rf"\small {reason}\qquad \normalsize {remark}" if reason else rf"\normalsize {remark}"
     if reason:
         rows[-1] += rf" \tag*{{\small {reason}}}"
     return rows
+
+
+def _fitted(part: Notation, room: float) -> str:
+    """A part that cannot be broken any further is set smaller, if it must be."""
+    wide = width(part)
+    body = latex(part)
+    return body if wide <= room + 2.0 else rf"\scalebox{{{max(room, 4.0) / wide:.2f}}}{{$\displaystyle {body}$}}"
 
 
 @block_latex.register
@@ -112,14 +124,23 @@ def _columns(block: Table) -> str:
     """Column types; where the table is too wide, its widest column of words is broken into lines."""
     count = len(block.head)
     wide = [max(_text_width(r[k]) for r in (block.head, *block.rows)) for k in range(count)]
+    rigid = [max(_rigid_width(r[k]) for r in (block.head, *block.rows)) for k in range(count)]
     kinds = ["r" if k in block.right else "l" for k in range(count)]
     excess = sum(wide) + 1.1 * count - LINE
-    worded = [k for k in range(count) if any(isinstance(p, str) for r in block.rows for p in r[k])]
-    if excess > 0 and worded:
-        k = max(worded, key=lambda c: wide[c])
-        room = max(8.0, wide[k] - excess)
+    for k in sorted(range(count), key=lambda c: wide[c] - rigid[c], reverse=True):
+        if excess <= 0 or kinds[k] == "r":
+            continue
+        room = max(rigid[k], wide[k] - excess)
+        excess -= wide[k] - room
         kinds[k] = rf">{{\raggedright\arraybackslash}}p{{{room:.1f}em}}"
     return "".join(kinds)
+
+
+def _rigid_width(text: Text) -> float:
+    """The width of the longest part that cannot be broken."""
+    words = [w for p in text if isinstance(p, str) for w in p.replace("_", "_ ").replace(".", ". ").split()]
+    formulas = [width(x) for p in text if not isinstance(p, str) for x in broken(p, CELL, CELL)]
+    return max([2.0, *formulas, *(0.55 * len(w) for w in words)])
 
 
 def _text_width(text: Text) -> float:
@@ -134,7 +155,7 @@ def _cell(text: Text) -> str:
             breakable = escaped(p).replace(r"\_", r"\_\allowbreak{}").replace(".", r".\allowbreak{}")
             parts.append(breakable if "_" in p else escaped(p))
         else:
-            parts.append(f"${latex(p)}$")
+            parts.append(" ".join(f"${latex(x)}$" for x in broken(p, CELL, CELL)))
     return "".join(parts)
 
 
@@ -155,14 +176,18 @@ def _(block: Picture) -> str:
 
 
 def _wrapped_picture(block: Picture) -> str:
-    """A long network runs from top to bottom."""
+    """A long network runs from top to bottom, a very long one in several columns."""
     lines = [r"\begin{center}", r"\begin{tikzpicture}[bpnetwork]"]
     names = {box.name: f"b{k}" for k, box in enumerate(block.boxes)}
+    turns = 1 + max(b.column for b in block.boxes) // ROWS
     for box in block.boxes:
-        label = escaped(box.lines[0]) + "".join(rf"\enspace{{\scriptsize {escaped(t)}}}" for t in box.lines[1:])
-        lines.append(
-            rf"\node[bp{box.kind}] ({names[box.name]}) at ({6.5 * box.row:.2f},{-1.0 * box.column:.2f}) {{{label}}};"
-        )
+        notes = box.lines[1:] if turns == 1 else ()
+        label = escaped(box.lines[0]) + "".join(rf"\enspace{{\scriptsize {escaped(t)}}}" for t in notes)
+        turn, down = divmod(box.column, ROWS)
+        beside = 2.4 if turns > 1 else min(6.5, 16.0 / (max(b.row for b in block.boxes) + 1))
+        across = 14.5 / turns * turn + beside * box.row
+        size = "" if turns == 1 else r"\scriptsize "
+        lines.append(rf"\node[bp{box.kind}] ({names[box.name]}) at ({across:.2f},{-1.0 * down:.2f}) {{{size}{label}}};")
     columns = {box.name: box for box in block.boxes}
     for a, b, _ in block.arrows:
         far = columns[b].column - columns[a].column > 1 and columns[a].row == columns[b].row

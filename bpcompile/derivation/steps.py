@@ -127,15 +127,14 @@ def _letters_of_domain(
     context: Context, steps: Sequence[Contribution], final: Sequence[Axis], letters: Letters
 ) -> dict[Axis, Axis]:
     """Letters for the axes that are summed; axes that are solved for get none of the good ones."""
-    names: dict[Axis, Axis] = {}
+    summed: dict[Axis, None] = {}
+    everything: dict[Axis, None] = {}
     for c in steps:
         solved = solved_subscripts(context, c.access.args, final)
-        for a in (*c.source.axes, *c.source.over):
-            if a not in names and a not in solved:
-                names |= letters.all([a])
-            elif a not in names:
-                names[a] = Axis(f"{a.name}''", a.extent)
-    return names
+        everything.update(dict.fromkeys((*c.source.axes, *c.source.over)))
+        summed.update(dict.fromkeys(a for a in (*c.source.axes, *c.source.over) if a not in solved))
+    names = letters.all(summed)
+    return {a: names[a] if a in names else Axis(f"{a.name}''", a.extent) for a in everything}
 
 
 def _inserted(context: Context, c: Contribution, names: dict[Axis, Axis], final: Sequence[Axis]) -> Expr:

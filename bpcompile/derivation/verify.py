@@ -32,7 +32,7 @@ MOST_SAMPLES: Final = 6
 MOST_JACOBIAN: Final = 4096
 """How many elements a matrix of derivatives may have to be found by differences."""
 
-MOST_WORK: Final = 500_000
+MOST_WORK: Final = 60_000
 """How many terms a forward pass may have for its equations to be checked by differences."""
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from bpcompile.program.affine import affine, interval
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, substitute
+from bpcompile.program.nodes import Axis, Expr, axes_of, axis, loads, substitute
 from bpcompile.program.statements import Statement, Step, Tensor, TimeLoop
+
+REMEMBERED: Final = 8192
+"""How many answers about subscripts are kept: equal layers ask the same."""
 
 TYPICAL_BATCH = 32
 """The number of examples that costs are compared at: the batch is known at run time only."""
@@ -23,21 +27,22 @@ class Access(NamedTuple):
 
 def accesses(s: Statement) -> tuple[Access, ...]:
     """Every access of a statement: the write first (an accumulation is one access: it reads what it writes)."""
-    found = [Access(s.target, s.subscripts, True)]
-    seen: set[Expr] = set()
-    for root in (*s.subscripts, s.body):
-        for e in children_first(root):
-            if e.op == "load" and e not in seen:
-                seen.add(e)
-                found.append(Access(e.value[0], e.args, False))
-    return tuple(found)
+    found = dict.fromkeys(e for root in (*s.subscripts, s.body) for e in loads(root))
+    return (Access(s.target, s.subscripts, True), *(Access(e.value[0], e.args, False) for e in found))
 
 
 def reads(s: Statement) -> list[str]:
     """The names of the tensors that a statement reads, in order of first appearance; its target if it accumulates."""
-    names = dict.fromkeys(a.tensor for a in accesses(s) if not a.writes)
-    if s.accumulate:
-        names[s.target] = None
+    names = reads_of_body(s)
+    return [*names, s.target] if s.accumulate and s.target not in names else names
+
+
+def reads_of_body(s: Statement) -> list[str]:
+    """The names of the tensors that a statement reads apart from what it accumulates into."""
+    names: dict[str, None] = {}
+    for root in (*s.subscripts, s.body):
+        for e in loads(root):
+            names[e.value[0]] = None
     return list(names)
 
 
@@ -67,16 +72,26 @@ def bare(e: Expr) -> Axis | None:
 
 def one_to_one(s: Statement) -> bool:
     """True if the statement's axes stand bare in the target, each once, and all else is fixed."""
-    own = [bare(e) for e in s.subscripts if any(a in s.axes for a in axes_of(e))]
-    return None not in own and len(set(own)) == len(own) == len(s.axes) and set(own) == set(s.axes)
+    return _one_to_one(s.subscripts, s.axes)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _one_to_one(subscripts: tuple[Expr, ...], axes: tuple[Axis, ...]) -> bool:
+    own = [bare(e) for e in subscripts if any(a in axes for a in axes_of(e))]
+    return None not in own and len(set(own)) == len(own) == len(axes) and set(own) == set(axes)
 
 
 def injective(s: Statement) -> bool:
     """True if no element is written twice: each axis stands in one subscript, as a digit of a number system."""
+    return _injective(s.subscripts, s.axes)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _injective(subscripts: tuple[Expr, ...], axes: tuple[Axis, ...]) -> bool:
     found: list[Axis] = []
-    for e in s.subscripts:
-        digits = [(abs(c), t.value) for t, c in affine(e).terms if t.op == "axis" and t.value in s.axes]
-        if any(t.op != "axis" for t, _ in affine(e).terms) and any(a in s.axes for a in axes_of(e)):
+    for e in subscripts:
+        digits = [(abs(c), t.value) for t, c in affine(e).terms if t.op == "axis" and t.value in axes]
+        if any(t.op != "axis" for t, _ in affine(e).terms) and any(a in axes for a in axes_of(e)):
             return False
         reach = 0
         for step, a in sorted(digits, key=lambda d: (d[0], d[1].name)):
@@ -84,16 +99,22 @@ def injective(s: Statement) -> bool:
                 return False
             reach += step * ((a.extent or 1) - 1)
         found += [a for _, a in digits]
-    return len(set(found)) == len(found) and set(found) == set(s.axes)
+    return len(set(found)) == len(found) and set(found) == set(axes)
 
 
 def covers(s: Statement, shape: tuple[int | None, ...], free: Collection[Axis] = ()) -> bool:
     """True if the statement writes every element of its target (over all values of the axes free around it)."""
-    whole = Statement(s.target, s.subscripts, (*s.axes, *free), s.body)
-    if not injective(whole) and not injective(s):
+    return _covers(s.subscripts, s.axes, shape, tuple(free))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _covers(
+    subscripts: tuple[Expr, ...], own: tuple[Axis, ...], shape: tuple[int | None, ...], free: tuple[Axis, ...]
+) -> bool:
+    if not _injective(subscripts, (*own, *free)) and not _injective(subscripts, own):
         return False
-    used = {a for e in s.subscripts for a in axes_of(e)}
-    axes = [*s.axes, *(a for a in free if a in used)]
+    used = {a for e in subscripts for a in axes_of(e)}
+    axes = [*own, *(a for a in free if a in used)]
     known = set(axes)
     if any(a not in known for a in used):
         return False
@@ -104,9 +125,10 @@ def covers(s: Statement, shape: tuple[int | None, ...], free: Collection[Axis] =
     size = 1
     for e in shape:
         size *= e or 1
-    return len(runtime) == shape.count(None) and count == size and inside(s.subscripts, shape)
+    return len(runtime) == shape.count(None) and count == size and inside(subscripts, shape)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def inside(subscripts: tuple[Expr, ...], shape: tuple[int | None, ...]) -> bool:
     """True if affine subscripts stay inside a tensor for all values of their axes."""
     for e, size in zip(subscripts, shape, strict=True):
@@ -120,7 +142,8 @@ def inside(subscripts: tuple[Expr, ...], shape: tuple[int | None, ...]) -> bool:
     return True
 
 
-def is_affine(subscripts: Iterable[Expr]) -> bool:
+@lru_cache(maxsize=REMEMBERED)
+def is_affine(subscripts: tuple[Expr, ...]) -> bool:
     """True if every subscript is a sum of axes with constant coefficients."""
     return all(term.op == "axis" for e in subscripts for term, _ in affine(e).terms)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bpcompile.program.access import covers, reads, step_statements
+from bpcompile.program.access import covers, reads_of_body, step_statements
 from bpcompile.program.nodes import Axis, axes_of
 from bpcompile.program.statements import Program, Statement, Step, TimeLoop
 
@@ -108,7 +108,3 @@ def _first(program: Program, s: Statement, written: set[str], free: tuple[Axis, 
         return s
     return replace(s, accumulate=False)
 
-
-def reads_of_body(s: Statement) -> list[str]:
-    """The tensors that a statement reads apart from what it accumulates into."""
-    return reads(replace(s, accumulate=False))

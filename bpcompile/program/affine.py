@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd
 from typing import Final
 
@@ -41,6 +42,7 @@ def _combined(left: Affine, right: Affine, factor: int) -> Affine:
     return Affine(left.constant + factor * right.constant, tuple((t, c) for t, c in terms.items() if c))
 
 
+@lru_cache(maxsize=8192)
 def affine(e: Expr) -> Affine:
     """The affine form of an integer expression."""
     if e.op == "const" and e.kind == "int":

@@ -33,7 +33,7 @@ class Canonical:
     def _built(self, root: Expr) -> tuple[Expr, tuple[Axis, ...]]:
         numbers: dict[Axis, Expr] = {}
         done: dict[Expr, Expr] = {}
-        self._shape(root)
+        self.shape(root)
 
         def build(e: Expr) -> Expr:
             found = done.get(e)
@@ -52,8 +52,13 @@ class Canonical:
 
         return build(root), tuple(numbers)
 
-    def _shape(self, root: Expr) -> None:
-        """Number an expression by what it is apart from the names of its axes."""
+    def shape(self, root: Expr) -> int:
+        """A number that expressions share which differ in the names of their axes, or in the order of arguments.
+
+        It says less than the key, and costs less.
+        """
+        if root in self._shape_of:
+            return self._shape_of[root]
         for e in children_first(root):
             if e in self._shape_of:
                 continue
@@ -61,3 +66,4 @@ class Canonical:
             value = e.value.extent if e.op == "axis" else repr(e.value)
             shape = (e.op, value, *(sorted(below) if e.op in COMMUTATIVE else below))
             self._shape_of[e] = self._shapes.setdefault(shape, len(self._shapes))
+        return self._shape_of[root]

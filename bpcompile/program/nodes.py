@@ -27,15 +27,14 @@ others                                     arithmetic, comparisons, logic, scala
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple
 from weakref import WeakValueDictionary
 
 Kind = Literal["real", "int", "bool"]
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(NamedTuple):
     """A loop index: its name and its extent (``None`` for the batch, whose extent is known at run time)."""
 
     name: str
@@ -67,12 +66,14 @@ ARITY: Final[dict[str, int]] = {
 class Expr:
     """An interned node; build one with the functions below, never directly."""
 
-    __slots__ = ("__weakref__", "_below", "_kind", "args", "op", "value")
+    __slots__ = ("__weakref__", "_axes", "_below", "_kind", "_loads_below", "args", "op", "value")
     op: str
     args: tuple[Expr, ...]
     value: Any
     _kind: Kind
     _below: tuple[Expr, ...] | None
+    _loads_below: tuple[Expr, ...] | None
+    _axes: tuple[Axis, ...] | None
 
     @property
     def kind(self) -> Kind:
@@ -103,7 +104,7 @@ def node(op: str, args: tuple[Expr, ...] = (), value: Any = None) -> Expr:
         return found
     made = Expr()
     made.op, made.args, made.value = op, args, value
-    made._below = None
+    made._below = made._loads_below = made._axes = None
     made._kind = _kind_of(op, args, value)
     _interned[key] = made
     return made
@@ -133,6 +134,7 @@ def const(value: float | int | bool) -> Expr:
     return node("const", (), value)
 
 
+@lru_cache(maxsize=4096)
 def axis(a: Axis) -> Expr:
     """The value of a loop index."""
     return node("axis", (), a)
@@ -205,11 +207,22 @@ def substitute(root: Expr, values: dict[Expr, Expr]) -> Expr:
 
 def loads(root: Expr) -> list[Expr]:
     """The distinct tensor accesses of an expression, in order of first appearance (subscripts included)."""
-    return [e for e in children_first(root) if e.op == "load"]
+    if root._loads_below is None:
+        # The root itself is left out: a node that held itself would outlive its users.
+        root._loads_below = tuple(e for e in children_first(root)[:-1] if e.op == "load")
+    return [*root._loads_below, root] if root.op == "load" else list(root._loads_below)
 
 
-def axes_of(root: Expr) -> list[Axis]:
+def axes_of(root: Expr) -> tuple[Axis, ...]:
     """The distinct free axes whose value an expression uses (those bound by an inner reduction left out)."""
+    if root._axes is None:
+        below = children_first(root)
+        bound = any(e.op == "reduce" for e in below)
+        root._axes = _free_axes(root) if bound else tuple(e.value for e in below if e.op == "axis")
+    return root._axes
+
+
+def _free_axes(root: Expr) -> tuple[Axis, ...]:
     found: dict[Axis, None] = {}
 
     def walk(e: Expr, bound: frozenset[Axis], seen: set[tuple[Expr, frozenset[Axis]]]) -> None:
@@ -223,7 +236,7 @@ def axes_of(root: Expr) -> list[Axis]:
             walk(a, inner, seen)
 
     walk(root, frozenset(), set())
-    return list(found)
+    return tuple(found)
 
 
 def walk_nodes(roots: Iterable[Expr]) -> Iterator[Expr]:

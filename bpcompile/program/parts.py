@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bpcompile.program.access import injective, inside, is_affine, step_statements
-from bpcompile.program.accumulate import reads_of_body
+from bpcompile.program.access import injective, inside, is_affine, reads_of_body, step_statements
 from bpcompile.program.affine import interval
 from bpcompile.program.statements import Program, Statement, TimeLoop
 

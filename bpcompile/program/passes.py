@@ -7,6 +7,7 @@ from bpcompile.program.arrange import gradients_early
 from bpcompile.program.chain import chain_sums
 from bpcompile.program.common import name_common
 from bpcompile.program.dead import without_dead
+from bpcompile.program.early import slopes_early
 from bpcompile.program.factor import factor
 from bpcompile.program.momentary import drop_time
 from bpcompile.program.share import share
@@ -21,6 +22,6 @@ def improve(program: Program) -> Program:
     numbered before products are ordered, and again after, since padded copies and partial products repeat.
     """
     settled = settle_accumulations(split_axes(without_dead(program)))
-    shared = share(settled)
+    shared = slopes_early(share(settled))
     contracted = share(factor(share(name_common(shared))))
     return drop_time(chain_sums(gradients_early(contracted)))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bpcompile.program.access import bare, covers, inside, is_affine, one_to_one, reads, step_statements
+from bpcompile.program.access import bare, covers, inside, is_affine, one_to_one, reads_of_body, step_statements
 from bpcompile.program.affine import simplify_integer
 from bpcompile.program.canonical import Canonical
 from bpcompile.program.dead import without_dead
@@ -65,6 +65,8 @@ class _Known:
     canonical: Canonical = field(default_factory=Canonical)
     values: dict[object, list[Stored]] = field(default_factory=dict)
     copies: dict[str, Statement] = field(default_factory=dict)
+    shapes: set[int] = field(default_factory=set)
+    """The shapes of the expressions that are stored: what has another one need not be looked up."""
 
     def find(self, key: object, axes: tuple[Axis, ...], scope: int) -> Stored | None:
         """A tensor that holds the value here."""
@@ -106,7 +108,7 @@ def tensor_scopes(program: Program) -> dict[str, int]:
                 scopes[s.target] = position
     for position, step in enumerate(program.steps):
         for inner, s in enumerate(step_statements(step)):
-            for name in reads(replace(s, accumulate=False)):
+            for name in reads_of_body(s):
                 last = max(writers.get(name, [(-1, -1)]))
                 if last[0] < position:
                     continue
@@ -122,7 +124,9 @@ def _shared(s: Statement, known: _Known, scope: int, free: tuple[Axis, ...]) -> 
     original = s
     memo: dict[Expr, Expr] = {}
     subscripts = tuple(_rewritten(e, known, scope, memo) for e in s.subscripts)
-    s = replace(s, subscripts=subscripts, body=_rewritten(s.body, known, scope, memo))
+    body = _rewritten(s.body, known, scope, memo)
+    if body is not s.body or subscripts != s.subscripts:
+        s = replace(s, subscripts=subscripts, body=body)
     tensor = known.tensors[s.target]
     if s.accumulate or not one_to_one(s) or not covers(s, tensor.shape, free):
         return s
@@ -140,6 +144,7 @@ def _shared(s: Statement, known: _Known, scope: int, free: tuple[Axis, ...]) -> 
             return None
         for body in dict.fromkeys((s.body, original.body if original.reduce is None else s.body)):
             if _worth_storing(body) and _one_value(body, known, scope):
+                known.shapes.add(known.canonical.shape(body))
                 _register(s, *known.canonical.key(body), known, free)
                 _register_sign(s, body, known, free)
     return s
@@ -198,7 +203,9 @@ def _register_sign(s: Statement, body: Expr, known: _Known, free: tuple[Axis, ..
     """``0 < z`` is ``0 < a`` where ``a = max(z, 0)`` is stored: nobody needs ``z`` itself then (NaN is not above 0)."""
     if body.op == "max" and body.args[1].op == "const" and body.args[1].value == 0:
         for zero in (body.args[1], ZERO, const(0.0)):
-            key, axes = known.canonical.key(node("lt", (zero, body.args[0])))
+            positive = node("lt", (zero, body.args[0]))
+            known.shapes.add(known.canonical.shape(positive))
+            key, axes = known.canonical.key(positive)
             _register(s, key, axes, known, free)
 
 
@@ -240,6 +247,8 @@ def _looked_up(e: Expr, known: _Known, scope: int) -> Expr | None:
     """A load of the value, if it is stored."""
     positive = e.op == "lt" and e.args[0].op == "const" and e.args[0].value == 0
     if e.op == "load" or not (e.kind == "real" or positive):
+        return None
+    if known.canonical.shape(e) not in known.shapes:
         return None
     key, axes = known.canonical.key(e)
     stored = known.find(key, axes, scope)

@@ -85,7 +85,7 @@ def _several(context: Context) -> tuple[Text, ...]:
         readers = [
             y
             for y in context.stable
-            if y not in context.view.definitions and any(p.lower == tensor for p in local_derivatives(context, y))
+            if y not in context.view.definitions and any(p.tensor == tensor for p in context.paths(y))
         ]
         if len(readers) > 1:
             parts: list[Inline] = [symbol(context, tensor), " is read by the equations of "]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bpcompile.program.nodes import Axis, Expr
 
@@ -40,6 +41,7 @@ class Affine:
         return all(t.op == "axis" for t, _ in self.terms)
 
 
+@lru_cache(maxsize=8192)
 def affine(e: Expr) -> Affine:
     """The affine form of an integer expression."""
     if e.op == "const":

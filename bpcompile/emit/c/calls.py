@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from bpcompile.emit.c.clear import emit_clear
 from bpcompile.emit.c.contraction import emit_contraction
+from bpcompile.emit.c.equations import equations
 from bpcompile.emit.c.kernel_text import Argument, KernelText, canonical_key, element_type, mangled
+from bpcompile.emit.c.likeness import kernel_shape
 from bpcompile.emit.c.nests import emit_nest
 from bpcompile.emit.c.source import Interface
 from bpcompile.program.nodes import Axis
@@ -41,11 +43,23 @@ class KernelFunction:
     leading: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """A kernel as a call needs it; ``tensors`` are those of the kernel whose text it is, by their numbers."""
+
+    name: str
+    tensors: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+    scratch: str
+    leading: tuple[str, ...]
+
+
 @dataclass
 class KernelTable:
-    """The distinct kernels of a module; equal ones are found by their text."""
+    """The distinct kernels of a module: alike ones share their text, and equal texts are one function."""
 
     dtype: str
+    callees: dict[Hashable, Callee] = field(default_factory=dict)
     functions: list[KernelFunction] = field(default_factory=list)
     helpers: dict[str, None] = field(default_factory=dict)
     _found: dict[str, str] = field(default_factory=dict)
@@ -114,14 +128,20 @@ class CallWriter:
         self.lines.append("}")
 
     def _call(self, kernel: Kernel) -> list[str]:
-        text = self._text(kernel)
-        name = self.table.add(text)
-        if text.scratch:
-            self.scratch[text.scratch] = None
-        passed = [self._argument(a) for a in text.arguments]
-        passed[:0] = [_PASSED[a] for a in self.table.leading(name)]
-        comments = [f"/* {_plain(e)} */" for e in text.equations]
-        return [*comments, f"{name}({', '.join(passed)});"]
+        shape, tensors = kernel_shape(kernel, self.schedule.places, self.schedule.program.tensors)
+        callee = self.table.callees.get(shape)
+        if callee is None:
+            text = self._text(kernel)
+            name = self.table.add(text)
+            callee = Callee(name, tensors, text.arguments, text.scratch, self.table.leading(name))
+            self.table.callees[shape] = callee
+        if callee.scratch:
+            self.scratch[callee.scratch] = None
+        actual = dict(zip(callee.tensors, tensors, strict=True))
+        passed = [_PASSED[a] for a in callee.leading]
+        passed += [self._argument(a, actual.get(a.tensor, "")) for a in callee.arguments]
+        comments = [f"/* {_plain(e)} */" for e in equations(kernel)]
+        return [*comments, f"{callee.name}({', '.join(passed)});"]
 
     def _text(self, kernel: Kernel) -> KernelText:
         places, tensors, dtype = self.schedule.places, self.schedule.program.tensors, self.table.dtype
@@ -131,9 +151,10 @@ class CallWriter:
             return emit_contraction(kernel, places, tensors, dtype, mangled(kernel.statement.target).rstrip("_"))
         return emit_nest(kernel, places, tensors, dtype, mangled(kernel.statements[-1].target).rstrip("_"))
 
-    def _argument(self, argument: Argument) -> str:
+    def _argument(self, argument: Argument, tensor: str) -> str:
+        """What a call passes for an argument; for a pointer, to which tensor."""
         if argument.source == "tensor":
-            return self.pointer(argument.tensor, argument.c_type)
+            return self.pointer(tensor, argument.c_type)
         if argument.source == "time":
             assert argument.axis is not None
             return self._times[argument.axis]

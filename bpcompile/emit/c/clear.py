@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from bpcompile.emit.c.equations import equations
 from bpcompile.emit.c.kernel_text import Arguments, KernelText, Phase, mangled
 from bpcompile.program.schedule_types import Clear, Place
 from bpcompile.program.statements import Tensor
@@ -21,14 +22,13 @@ def emit_clear(kernel: Clear, places: Mapping[str, Place], tensors: Mapping[str,
     pointer = arguments.pointer(kernel.tensor)
     size = math.prod(e or 1 for e in tensor.shape)
     name = f"clear_{mangled(kernel.tensor).rstrip('_')}"
-    equations = (f"{kernel.tensor} = 0",)
     if None not in tensor.shape and size <= BLOCK:
         body = f"    memset({pointer}, 0, sizeof *{pointer} * {size});\n"
-        return KernelText(name, arguments.in_order(), (Phase(body),), equations)
+        return KernelText(name, arguments.in_order(), (Phase(body),), equations(kernel))
     count = f"{size} * {arguments.n()}" if None in tensor.shape else str(size)
     body = (
         f"    const ptrdiff_t last = end * {BLOCK} < {count} ? end * {BLOCK} : {count};\n"
         f"    memset({pointer} + begin * {BLOCK}, 0, sizeof *{pointer} * (size_t)(last - begin * {BLOCK}));\n"
     )
     phase = Phase(body, f"({count} + {BLOCK - 1}) / {BLOCK}", count)
-    return KernelText(name, arguments.in_order(), (phase,), equations)
+    return KernelText(name, arguments.in_order(), (phase,), equations(kernel))

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 
 from bpcompile.emit.c.access import index_text, offset
 from bpcompile.emit.c.affine import Affine
 from bpcompile.emit.c.contraction_axes import count, count_text, digits, odometer, offset_text, single_stride, spans
 from bpcompile.emit.c.contraction_epilogue import finish_tile
 from bpcompile.emit.c.contraction_plan import DOT_ROWS, PACKED_DEPTH, PACKED_ROWS, Operand, Plan, make_plan
+from bpcompile.emit.c.equations import equations
 from bpcompile.emit.c.kernel_text import Arguments, KernelText, Phase
 from bpcompile.emit.c.loops import work
 from bpcompile.emit.c.scope import ExpressionWriter, Memory, Scope
@@ -52,7 +54,7 @@ def emit_contraction(
         name,
         writer.arguments.in_order(),
         (Phase(body, _units_text(plan), _work_text(plan)),),
-        tuple(str(s) for s in (kernel.statement, *kernel.epilogue)),
+        equations(kernel),
         tuple(writer.names),
         (*helpers, *writer.helpers),
     )
@@ -126,8 +128,14 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
     }
     needed = ["tiles", "shuffles", "sums", "runs"] if plan.run else ["tiles", family, "shuffles", "panels"]
     needed += ["sums", "dots"] if plan.dot else []
-    helpers = [environment().get_template(f"c/contraction_{part}.j2").render() for part in needed]
+    helpers = [_helper(part) for part in needed]
     return data, helpers
+
+
+@cache
+def _helper(part: str) -> str:
+    """Functions and macros that tiles use: the same text in every kernel."""
+    return environment().get_template(f"c/contraction_{part}.j2").render()
 
 
 def _outer_scope(plan: Plan, root: Scope) -> tuple[Scope, list[str]]:

@@ -12,7 +12,7 @@ from typing import Final
 from bpcompile.emit.c.access import index_text, load_scalar, load_vector
 from bpcompile.emit.c.affine import affine, interval
 from bpcompile.emit.c.scope import Scope
-from bpcompile.program.nodes import COMPARISONS, UNARY_FUNCTIONS, Expr
+from bpcompile.program.nodes import COMPARISONS, UNARY_FUNCTIONS, Expr, const, node
 
 _C_TYPES: Final = {"real": "real", "int": "ptrdiff_t", "bool": "smask"}
 _LETTERS: Final = {"real": "x", "int": "i", "bool": "m"}
@@ -181,6 +181,8 @@ def _vector_text(scope: Scope, e: Expr) -> str:
         return vector(scope, e.args[0])
     if e.op == "where":
         return f"v_select({', '.join(vector(scope, a) for a in e.args)})"
+    if e.op == "div" and not scope.is_vector(e.args[1]):
+        return _quotient(scope, e)
     if e.op in _SIGNS:
         return f"{value(scope, e.args[0])} {_SIGNS[e.op]} {value(scope, e.args[1])}"
     if e.op == "pow":
@@ -238,6 +240,13 @@ def _function_text(e: Expr, args: list[str], prefix: str) -> str:
     if e.op in UNARY_FUNCTIONS or e.op in ("min", "max", "atan2", "mod"):
         return f"{prefix}_{e.op}({', '.join(args)})"
     raise NotImplementedError(e.op)
+
+
+def _quotient(scope: Scope, e: Expr) -> str:
+    """A vector divided by one number for all lanes: its reciprocal is found once, outside the loop over the lanes."""
+    above, below = e.args
+    reciprocal = real(scope, node("div", (const(1.0), below)))
+    return f"{scope.writer.helper('bp_over')}({vector(scope, above)}, {real(scope, below)}, {reciprocal})"
 
 
 def _power(scope: Scope, e: Expr, base: str, prefix: str) -> str:

@@ -38,6 +38,14 @@ BP_INLINE ptrdiff_t bp_floormod(ptrdiff_t a, ptrdiff_t b) {
 }
 """
 
+_OVER: Final = """\
+/* x / y, given 1 / y: multiplying is faster. Where 1 / y would lose digits or overflow, x is divided. */
+BP_INLINE vreal bp_over(vreal x, real y, real reciprocal) {
+    const int safe = (y > (real)0x1p-100 && y < (real)0x1p100) || (y < (real)-0x1p-100 && y > (real)-0x1p100);
+    return safe ? x * v_splat(reciprocal) : x / v_splat(y);
+}
+"""
+
 _TURNED: Final = """\
 /* Lane l gets lane last - l; lanes behind last get any. */
 BP_INLINE vreal bp_turned(vreal x, int last) {
@@ -173,6 +181,7 @@ BP_INLINE real bp_argmax_lanes(vreal value, vreal where) {
 HELPERS: Final[Mapping[str, Helper]] = {
     "bp_clamp": Helper(_CLAMP),
     "bp_floordiv": Helper(_FLOORDIV),
+    "bp_over": Helper(_OVER),
     "bp_floormod": Helper(_FLOORMOD),
     "bp_turned": Helper(_TURNED),
     "bp_load_backwards": Helper(_LOAD_BACKWARDS, ("bp_turned",)),

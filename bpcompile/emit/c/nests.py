@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bpcompile.emit.c.blocks import Span, write_lanes, write_loops
+from bpcompile.emit.c.equations import equation_text, equations
 from bpcompile.emit.c.kernel_text import Arguments, KernelText, Phase, element_type
 from bpcompile.emit.c.loops import USUAL_BATCH, best_lane, collapse, heavy, uses, work
 from bpcompile.emit.c.reductions import copies as copies_of
@@ -76,7 +77,7 @@ def emit_nest(
         name,
         writer.arguments.in_order(),
         (Phase("".join(f"    {line}\n" for line in root.lines), units, _work_text(plan.statements)),),
-        tuple(equation_text(s) for s in nest.statements),
+        equations(nest),
         tuple(writer.names),
         tuple(writer.helpers),
     )
@@ -86,12 +87,6 @@ def contraction_as_nest(kernel: Contraction) -> Nest:
     """The plain loops of a contraction and its epilogue."""
     statements = (kernel.statement, *kernel.epilogue)
     return Nest(kernel.statement.axes, statements, tuple(range(len(statements))), kernel.local)
-
-
-def equation_text(s: Statement) -> str:
-    """What a statement computes, for a comment: its layer call, and the statement in the user's names."""
-    call = f"{s.origin.call}: " if s.origin.call else ""
-    return f"{call}{s}".replace("*/", "* /").replace("/*", "/ *")
 
 
 def _plan(writer: ExpressionWriter, nest: Nest) -> _Plan:

@@ -13,7 +13,7 @@ from typing import Final
 from bpcompile.emit.c.expressions import numeric, scalar
 from bpcompile.emit.c.loops import Loop, heavy
 from bpcompile.emit.c.scope import Scope
-from bpcompile.program.nodes import Axis, Expr, axis, const, node
+from bpcompile.program.nodes import Axis, Expr, axis, const, node, size
 from bpcompile.program.statements import Statement
 
 COPIES: Final = 4
@@ -33,7 +33,7 @@ def position(over: Sequence[Axis]) -> Expr:
     """The row-major position within the reduced axes."""
     total = const(0)
     for a in over:
-        step = node("mul", (total, const(a.extent or 1)))
+        step = node("mul", (total, size(a)))
         total = axis(a) if total is const(0) else node("add", (step, axis(a)))
     return total
 

@@ -54,7 +54,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "layout": ("column", "row"),
     "superscript": ("(l)", "[l]"),
     "jacobian": ("numerator", "denominator"),
-    "layers": ("names", "numbers"),
+    "layers": ("auto", "names", "numbers"),
 }
 
 
@@ -142,7 +142,7 @@ def derive(
     superscript: str = "(l)",
     jacobian: str = "numerator",
     activation: str = "sigma",
-    layers: str = "names",
+    layers: str = "auto",
     wrt: Sequence[str] = ("parameters",),
     example: Mapping[str, Any] | None = None,
     learning_rate: float = 0.1,
@@ -168,8 +168,8 @@ def derive(
         The layout of matrices of derivatives.
     activation : {"sigma", "f", "g", "phi", "h"}
         The letter of an unspecified activation.
-    layers : {"names", "numbers"}
-        What stands for a layer.
+    layers : {"auto", "names", "numbers"}
+        What stands for a layer; by default numbers where a name has more than 14 letters.
     wrt : sequence of str
         As for `compile`: ``"parameters"``, names of inputs.
     example : mapping of str to array, optional
@@ -192,7 +192,7 @@ def derive(
         raise BPCompileError(f"'activation' is {activation!r}; it is one of {', '.join(map(repr, _ACTIVATIONS))}.")
     chosen = _chosen(sections)
     options = Options(
-        level, layout, superscript[0] + superscript[-1], jacobian, _ACTIVATIONS[activation], layers == "numbers", seed,
+        level, layout, superscript[0] + superscript[-1], jacobian, _ACTIVATIONS[activation], layers, seed,
         example, learning_rate,
     )  # fmt: skip
     return derivation(context_of(network, options, wrt), chosen)

@@ -1,0 +1,41 @@
+"""Which kernels are alike: known before their text is made, so that the text of twelve equal layers is made once.
+
+The text of a kernel depends on its statements, on the axes, and on what is asked of its tensors: extents, strides, type of
+element, and whether the kernel keeps them to itself. It does not depend on their names and places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+from bpcompile.emit.c.kernel_text import element_type
+from bpcompile.program.likeness import Shapes
+from bpcompile.program.schedule_types import Clear, Contraction, Kernel, Place
+from bpcompile.program.statements import Tensor
+
+
+def kernel_shape(
+    kernel: Kernel, places: Mapping[str, Place], tensors: Mapping[str, Tensor]
+) -> tuple[Hashable, tuple[str, ...]]:
+    """A key that kernels of the same text share, and the tensors of this one in the order of the key's numbers."""
+    shapes = Shapes()
+    own: tuple[Hashable, ...] = ()
+    local: frozenset[str] = frozenset()
+    if isinstance(kernel, Clear):
+        shapes.tensor(kernel.tensor)
+    elif isinstance(kernel, Contraction):
+        for s in (kernel.statement, *kernel.epilogue):
+            shapes.statement(s)
+        sides = (shapes.expression(kernel.left), shapes.expression(kernel.right))
+        own = (*sides, kernel.batch, kernel.rows, kernel.columns, kernel.depth)
+        local = kernel.local
+    else:
+        for s in kernel.statements:
+            shapes.statement(s)
+        own = (kernel.axes, kernel.joined, kernel.sequential)
+        local = kernel.local
+    names = tuple(shapes.tensors)
+    memory = [
+        (tensors[t].shape, places[t].strides, element_type(tensors[t], places[t]), t in local) for t in names
+    ]
+    return shapes.shape(type(kernel).__name__, own, *memory), names

@@ -1,0 +1,130 @@
+"""Every printed line holds: against differences, against the generated code, in the form that a lecturer would write."""
+
+from __future__ import annotations
+
+import pytest
+
+import bpcompile as bp
+from bpcompile.errors import BPCompileError
+from tests.derivation.networks import NETWORKS
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_every_equation_holds(name: str) -> None:
+    check = bp.derive(NETWORKS[name]()).check()
+    assert [r.equation.label for r in check.rows if not r.passed] == []
+    gradients = [r for r in check.rows if r.equation.claim.kind == "gradient"]
+    assert gradients
+    assert any(r.generated is not None for r in gradients), "the generated code was compared"
+    assert max(r.magnitude for r in gradients) > 1e-3, "nothing but zeros was compared"
+
+
+@pytest.mark.parametrize("layout", ["column", "row"])
+@pytest.mark.parametrize("level", ["student", "summary"])
+def test_every_equation_holds_with_every_option(layout: str, level: str) -> None:
+    derivation = bp.derive(
+        NETWORKS["logits"](), layout=layout, level=level, superscript="[l]", activation="g", layers="numbers", wrt=("parameters", "x")
+    )
+    assert derivation.check().passed
+
+
+def lines(name: str, **options: object) -> list[str]:
+    """The lines of the text, blanks at their ends cut off."""
+    return [line.strip() for line in bp.derive(NETWORKS[name](), **options).text().splitlines()]
+
+
+def holds(found: list[str], wanted: str) -> bool:
+    return any(wanted in line for line in found)
+
+
+def test_sigmoid_network_reads_as_in_a_textbook() -> None:
+    found = lines("sigmoid")
+    assert holds(found, "δ(hidden) = (W(output)ᵀ δ(output)) ⊙ a(hidden) ⊙ (1 − a(hidden))")
+    assert holds(found, "∂C/∂W(hidden) = δ(hidden) xᵀ")
+    assert holds(found, "∂C/∂b(hidden) = δ(hidden)")
+    assert holds(found, "∂z(hidden)[j]/∂W(hidden)[k,m] = ∑[i] δ[j,k] δ[i,m] x[i]")
+    assert holds(found, "= δ[j,k] x[m]")
+
+
+@pytest.mark.parametrize(("name", "value"), [("logits", "p"), ("cross_entropy", "a(output)")])
+def test_softmax_with_cross_entropy_is_p_minus_y(name: str, value: str) -> None:
+    assert holds(lines(name), f"δ(output) = {value} − e[y]")
+
+
+def test_another_activation_gives_another_derivation() -> None:
+    assert holds(lines("logits"), "⊙ [0 < a]")
+    assert not holds(lines("logits"), "a(hidden) ⊙ (1 − a(hidden))")
+
+
+def test_paths_add_up() -> None:
+    found = lines("residual")
+    assert holds(found, "∂r[i]/∂a[j]")
+    normal = lines("normalization")
+    assert holds(normal, "chain rule, over 3 paths")
+
+
+def test_backpropagation_through_time_is_a_recursion_and_unrolled() -> None:
+    found = lines("recurrence")
+    assert holds(found, "δ(cell)[t] = [t < 3] Uᵀ (δ(cell)[t + 1] ⊙ (1 − h[t + 1] ⊙ h[t + 1])) + δ[t,3] 2 (h[3] − y)")
+    assert holds(found, "δ(cell)[3,j] = 2 (h[3,j] − y[j])")
+    assert holds(found, "δ(cell)[2,j] = ∑[k] δ(cell)[3,k] (1 − h[3,k]²) U[k,j]")
+    assert holds(found, "∂C/∂W = ∑[t]")
+
+
+def test_convolution_has_the_flipped_kernel() -> None:
+    found = lines("convolution", sections="general")
+    assert holds(found, "δ(conv)[o,r − p + 1,s − q + 1] K[o,c,p,q]")
+
+
+def test_embedding_adds_to_the_rows_that_were_read() -> None:
+    assert holds(lines("embedding"), "∂C/∂E[v,d] = ∑[t] δ[token[t],v] δ(embedding)[d]")
+
+
+def test_attention_transposes_one_factor() -> None:
+    found = lines("attention")
+    assert holds(found, "∂C/∂p = 1/3 (o − y) kᵀ")
+    assert holds(found, "∂C/∂s = p ⊙ (∂C/∂p − (∂C/∂p ⊙ p) 1 1ᵀ)")
+
+
+def test_batch_is_a_product_over_examples() -> None:
+    found = lines("sigmoid", sections="batch")
+    assert holds(found, "z(hidden) = W(hidden) x + b(hidden) 1ᵀ")
+    assert holds(found, "∂C/∂W(hidden) = δ(hidden) xᵀ")
+    rows = lines("sigmoid", sections="batch", layout="row")
+    assert holds(rows, "z(hidden) = x W(hidden)ᵀ + 1 b(hidden)ᵀ")
+    assert holds(rows, "∂C/∂W(hidden) = δ(hidden)ᵀ x")
+
+
+def test_a_part_of_a_weight_makes_no_matrix_product() -> None:
+    assert not holds(lines("joined", sections="layers"), "∂C/∂a(left) = W(output)ᵀ δ(output)")
+    assert holds(lines("joined", sections="layers"), "∂C/∂y(joined) = W(output)ᵀ δ(output)")
+
+
+def test_the_worked_example_has_the_numbers_of_the_issue() -> None:
+    x, y = bp.Input("x", (2,)), bp.Target("y", (1,))
+    h = bp.Dense(2, activation="sigmoid", name="hidden")(x)
+    o = bp.Dense(1, activation="sigmoid", name="output")(h)
+    net = bp.Network(o, loss=bp.BinaryCrossentropy(o, y))
+    example = {
+        "x": [0.5, 0.3], "y": [1], "hidden.W": [[0.1, 0.3], [0.2, 0.4]], "hidden.b": [0.1, 0.2], "output.W": [[0.5, 0.6]],
+        "output.b": [0.1],
+    }  # fmt: skip
+    text = bp.derive(net, sections="worked", example=example).text()
+    for number in ("0.24, 0.42", "0.559714, 0.603483", "0.741947", "0.677421", "0.389462", "−0.322579", "−0.0397472, −0.0463144",
+                   "−0.180552, −0.194671", "[−0.0198736, −0.0119242], [−0.0231572, −0.0138943]"):  # fmt: skip
+        assert number in text, number
+
+
+def test_sharing_is_counted() -> None:
+    text = bp.derive(NETWORKS["sigmoid"](), sections="sharing").text()
+    assert "numeric differentiation: two forward passes for each of 23 parameters" in text
+    assert "both passes, values shared" in text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"sections": "chian"}, {"level": "expert"}, {"layout": "diagonal"}, {"activation": "q"}, {"example": {"w": 1}}],
+)
+def test_wrong_options_get_a_sentence(options: dict[str, object]) -> None:
+    with pytest.raises(BPCompileError):
+        bp.derive(NETWORKS["sigmoid"](), **options)

@@ -1,0 +1,246 @@
+"""The generator broken on purpose, one line a mutant: what is replaced, and the network that must notice."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from bpcompile import driver
+from bpcompile.calculus import derivatives, differentiate, gather
+from bpcompile.calculus.algebra import ZERO, mul, neg
+from bpcompile.program import canonical, recurrence
+from bpcompile.program.nodes import Expr, const, load, node
+from bpcompile.program.statements import TimeLoop
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A way of breaking the generator; ``backend`` says whose code the check runs."""
+
+    name: str
+    network: str
+    apply: Callable[[Patch], None]
+    backend: str = "numpy"
+
+
+# --- derivative rows ------------------------------------------------------------------------------------------------------
+
+
+def _row(operation: str, change: Callable[[Expr | None], Expr | None]) -> Callable[[Patch], None]:
+    def apply(patch: Patch) -> None:
+        row = derivatives.ROWS[operation]
+        patch.setitem(derivatives.ROWS, operation, lambda g, y, a: tuple(change(e) for e in row(g, y, a)))
+
+    return apply
+
+
+def _operand(operation: str, k: int, change: Callable[[Expr | None], Expr | None]) -> Callable[[Patch], None]:
+    def apply(patch: Patch) -> None:
+        row = derivatives.ROWS[operation]
+        patch.setitem(
+            derivatives.ROWS, operation, lambda g, y, a: tuple(change(e) if i == k else e for i, e in enumerate(row(g, y, a)))
+        )
+
+    return apply
+
+
+def _negative(e: Expr | None) -> Expr | None:
+    return None if e is None else neg(e)
+
+
+def _doubled(e: Expr | None) -> Expr | None:
+    return None if e is None else mul(const(1.001), e)
+
+
+def _dropped(e: Expr | None) -> Expr | None:
+    return None
+
+
+NO_DERIVATIVE = ("floordiv", "stop", "unspecified", "sign", "floor", "ceil", "round")
+"""Rows that give no gradient: there is nothing to be wrong about."""
+BINARY = ("add", "sub", "mul", "div", "pow", "atan2")
+ROWS = [op for op in derivatives.ROWS if op not in NO_DERIVATIVE]
+
+
+
+def _formula(operation: str) -> str:
+    return "formula quotient" if operation == "div" else f"formula {operation}"
+
+
+DERIVATIVES = [
+    *(Mutant(f"{op}: sign of the derivative", f"formula {op}", _row(op, _negative)) for op in ROWS),
+    *(Mutant(f"{op}: a factor of 1.001", f"formula {op}", _row(op, _doubled)) for op in ROWS),
+    *(Mutant(f"{op}: the second argument's contribution dropped", _formula(op), _operand(op, 1, _dropped)) for op in BINARY),
+    *(Mutant(f"{op}: the sign of the second argument's contribution", _formula(op), _operand(op, 1, _negative)) for op in BINARY),
+    Mutant("where: branches exchanged", "selection", lambda p: p.setitem(
+        derivatives.ROWS, "where", lambda g, y, a: (None, derivatives.select(a[0], ZERO, g), derivatives.select(a[0], g, ZERO)))),
+]  # fmt: skip
+
+
+# --- the one rule ---------------------------------------------------------------------------------------------------------
+
+
+def _second_path_dropped(p: Patch) -> None:
+    p.setattr(differentiate, "add", lambda a, b: a)
+
+
+def _transposed(p: Patch) -> None:
+    def exchanged(tensor: str, subscripts: Any, *rest: Any) -> Expr:
+        found = list(subscripts)
+        if len(found) == 3 and tensor.endswith(".bar"):
+            found[1], found[2] = found[2], found[1]
+        return load(tensor, found, *rest)
+
+    p.setattr(differentiate, "load", exchanged)
+
+
+def _weights_transposed(p: Patch) -> None:
+    original = gather.gather
+
+    def exchanged(body: Expr, subscripts: Any, *rest: Any, **options: Any) -> Any:
+        square = len(subscripts) == 2 and all(s.op == "axis" and s.value.extent == 3 for s in subscripts)
+        return original(body, tuple(reversed(subscripts)) if square else subscripts, *rest, **options)
+
+    p.setattr(differentiate, "gather", exchanged)
+
+
+def _off_by_one(p: Patch) -> None:
+    original = gather._affine_difference
+
+    def shifted(right: Expr, rest: Any, sign: int) -> Expr:
+        return original(right, dataclasses.replace(rest, constant=rest.constant + 1), sign)
+
+    p.setattr(gather, "_affine_difference", shifted)
+
+
+def _no_remainder_guard(p: Patch) -> None:
+    original = gather.simplify_integer
+    p.setattr(gather, "simplify_integer", lambda e, *r: gather.ZERO if e.op == "mod" else original(e, *r))
+
+
+def _no_bounds(p: Patch) -> None:
+    p.setattr(gather._System, "guard_bounds", lambda self, value, extent: None)
+
+
+def _scatter_missing(p: Patch) -> None:
+    original = differentiate._Backward._finish
+    p.setattr(differentiate._Backward, "_finish",
+              lambda self, t, a, places, total, scatters, wanted: original(self, t, a, places, total or ZERO, [], wanted))  # fmt: skip
+
+
+def _wrong_extreme(p: Patch) -> None:
+    p.setattr(differentiate, "_position", lambda over: node("sub", (const(1), differentiate.axis(over[0]))))
+
+
+def _gradient_to_all(p: Patch) -> None:
+    original = differentiate._Backward._seed
+    p.setattr(differentiate._Backward, "_seed", lambda self, s: original(self, dataclasses.replace(s, reduce="sum")))
+
+
+def _time_runs_forward(p: Patch) -> None:
+    original = recurrence._Cycle.loop
+
+    def forward(self: Any) -> TimeLoop:
+        return dataclasses.replace(original(self), reverse=False)
+
+    p.setattr(recurrence._Cycle, "loop", forward)
+
+
+def _mean_of_the_batch_missing(p: Patch) -> None:
+    original = differentiate._Backward._seed
+    p.setattr(differentiate._Backward, "_seed",
+              lambda self, s: mul(const(2.0), original(self, s)) if s.target == "loss" else original(self, s))  # fmt: skip
+
+
+RULE = [
+    Mutant("contributions of the second and later paths dropped", "recurrence", _second_path_dropped),
+    Mutant("an adjoint read with its last two subscripts exchanged", "recurrence", _transposed),
+    Mutant("a weight's gradient transposed", "dense", _weights_transposed),
+    Mutant("an affine subscript solved one off", "convolution", _off_by_one),
+    Mutant("a stride's divisibility not asked for", "convolution", _no_remainder_guard),
+    Mutant("the bounds of a solved index not asked for", "shifted uses", _no_bounds),
+    Mutant("scatters missing", "embedding", _scatter_missing),
+    Mutant("a maximum's gradient to the other element", "pooling", _wrong_extreme),
+    Mutant("a maximum's gradient to all elements", "pooling", _gradient_to_all),
+    Mutant("backpropagation through time in the wrong direction", "recurrence", _time_runs_forward),
+    Mutant("the mean over the batch counted twice", "dense", _mean_of_the_batch_missing),
+]
+
+
+# --- passes ---------------------------------------------------------------------------------------------------------------
+
+
+def _shares_what_differs(p: Patch) -> None:
+    """Two accesses of one tensor count as one value whatever their subscripts: a stale value is shared."""
+    original = canonical.Canonical.key
+
+    def blind(self: Any, e: Expr) -> Any:
+        key, axes = original(self, e)
+        return (re.sub(r"\[[^\]]*\]", "[]", str(e)) if e.op == "sin" else key), axes
+
+    p.setattr(canonical.Canonical, "key", blind)
+
+
+def _late_shares(p: Patch) -> None:
+    """Values and their adjoints are mixed up in the backward statements."""
+    original = driver.improve
+
+    def stale(program: Any) -> Any:
+        improved = original(program)
+        steps = list(improved.steps)
+        for k, s in enumerate(steps):
+            if getattr(s, "origin", None) is not None and s.origin.phase == "backward" and not s.accumulate:
+                steps[k] = dataclasses.replace(s, body=mul(const(0.5), s.body))
+                break
+        return improved.with_steps(tuple(steps))
+
+    p.setattr(driver, "improve", stale)
+
+
+PASSES = [
+    Mutant("values shared that differ in their subscripts", "shifted uses", _shares_what_differs),
+    Mutant("half of a backward value", "dense", _late_shares),
+]
+
+
+# --- generated C ----------------------------------------------------------------------------------------------------------
+
+
+def _text(pattern: str, replacement: str, count: int = 1, after: str = "_bar") -> Callable[[Patch], None]:
+    """Change the text of generated C, in the kernels of gradients."""
+
+    def apply(p: Patch) -> None:
+        original = driver.emit_module
+
+        def changed(spec: Any) -> Any:
+            module = original(spec)
+            head, mark, tail = module.c_text.partition("static void k_")
+            kernels = re.split(r"(?=^static void k_)", mark + tail, flags=re.M)
+            done = 0
+            for k, kernel in enumerate(kernels):
+                if after in kernel.split("(", 1)[0] and done < count:
+                    kernels[k], made = re.subn(pattern, replacement, kernel, count=1)
+                    done += made
+            assert done, f"nothing to change: {pattern}"
+            return dataclasses.replace(module, c_text=head + "".join(kernels))
+
+        p.setattr(driver, "emit_module", changed)
+
+    return apply
+
+
+C_TEXT = [
+    Mutant("C: a loop stops one early", "two paths", _text(r"(\w+) < (\d+|n|end)(;)", r"\1 < \2 - 1\3"), "c"),
+    Mutant("C: another function", "two paths", _text(r"\bv_cos\(", "v_exp("), "c"),
+    Mutant("C: a sum over one block too few", "wide", _text(r"(\w+) < (\d+|n|end)(;)", r"\1 < \2 - 1\3"), "c"),
+    Mutant("C: a sum that starts anew", "recurrence", _text(r"\+= |= (\w+) \+ ", "= "), "c"),
+]
+
+MUTANTS: list[Mutant] = [*DERIVATIVES, *RULE, *PASSES, *C_TEXT]
