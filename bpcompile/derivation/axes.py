@@ -43,11 +43,11 @@ class Letters:
     def __init__(self, taken: Iterable[str]) -> None:
         self.taken = set(taken)
 
-    def fresh(self, a: Axis) -> Axis:
-        """The axis under its own name, or under a letter that is free."""
+    def fresh(self, a: Axis, avoid: Iterable[str] = ()) -> Axis:
+        """The axis under its own name, or under a letter that is free (and not in ``avoid``, where that is possible)."""
         base = a.name.rstrip("'0123456789") or a.name
-        own = [a.name] if a.name == base else [base]
-        candidates = [*own, *_LETTERS, *(base + "'" * k for k in range(1, 30))]
+        wanted = [c for c in _LETTERS if c not in set(avoid)]
+        candidates = [base, *wanted, *_LETTERS, *(base + "'" * k for k in range(1, 30))]
         name = next(c for c in candidates if c not in self.taken)
         self.taken.add(name)
         return Axis(name, a.extent)
@@ -55,10 +55,8 @@ class Letters:
     def all(self, axes: Iterable[Axis]) -> dict[Axis, Axis]:
         """New names for several axes; the batch keeps its own."""
         distinct = list(dict.fromkeys(axes))
-        listed = [a for a in distinct if not (a.name == "n" and a.extent is None)]
-        free = [a for a in listed if a.name not in self.taken and a.name == a.name.rstrip("'0123456789")]
-        first = {a: self.fresh(a) for a in free}
-        return {a: first[a] if a in first else self.fresh(a) if a in listed else a for a in distinct}
+        names = [a.name for a in distinct]
+        return {a: (a if a.name == "n" and a.extent is None else self.fresh(a, names)) for a in distinct}
 
 
 def apart(e: Expr, taken: Iterable[Axis]) -> Expr:

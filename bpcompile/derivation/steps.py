@@ -127,13 +127,16 @@ def _letters_of_domain(
     context: Context, steps: Sequence[Contribution], final: Sequence[Axis], letters: Letters
 ) -> dict[Axis, Axis]:
     """Letters for the axes that are summed; axes that are solved for get none of the good ones."""
+    read: dict[Axis, None] = {}
     summed: dict[Axis, None] = {}
     everything: dict[Axis, None] = {}
     for c in steps:
         solved = solved_subscripts(context, c.access.args, final)
         everything.update(dict.fromkeys((*c.source.axes, *c.source.over)))
-        summed.update(dict.fromkeys(a for a in (*c.source.axes, *c.source.over) if a not in solved))
-    names = letters.all(summed)
+        read.update(dict.fromkeys(a for a in c.source.axes if a not in solved))
+        summed.update(dict.fromkeys(a for a in c.source.over if a not in solved))
+    names = letters.all(read)
+    names |= letters.all(a for a in summed if a not in names)
     return {a: names[a] if a in names else Axis(f"{a.name}''", a.extent) for a in everything}
 
 
