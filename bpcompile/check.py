@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from bpcompile.arrays import ArraySpec, conform
 from bpcompile.build import compiler_available
-from bpcompile.check_numeric import Estimate, extrapolated, gap_of_sides, one_sided, rounding_noise
+from bpcompile.check_numeric import Estimate, extrapolated, gap_of_sides, one_sided, quick, rounding_noise
+from bpcompile.check_plan import Plan, affordable_examples, plan, shortest
 from bpcompile.check_report import CheckReport, CheckRow, finite
 from bpcompile.driver import build_ahead
 from bpcompile.driver import compile as compile_network
@@ -31,13 +32,17 @@ if TYPE_CHECKING:
     from bpcompile.model import Model
 
 Array = NDArray[Any]
+_Place = Array | int
+"""What is moved: a whole tensor along a direction, or one element."""
 
 TOLERANCE: Final = {"float64": 1e-6, "float32": 1e-3}
 """Relative errors that count as agreement, by the element type of the gradient that is checked."""
 FLOOR: Final = 1e-4
 """Gradients below this, times the loss where it exceeds one, are compared absolutely."""
-_ALL_UP_TO: Final = 1500  # elements in all up to which every one is compared
+SECONDS: Final = 30.0
+"""How long a check may take, building left out, unless it is told."""
 _EXAMPLES: Final = 16
+_LATE: Final = 0.8  # of the time, after which a tensor gets no more than one direction
 
 
 def check_gradients(
@@ -49,6 +54,7 @@ def check_gradients(
     samples: int = 64,
     examples: int = _EXAMPLES,
     seed: int = 0,
+    seconds: float = SECONDS,
     tolerance: float | None = None,
     state: Mapping[str, Any] | None = None,
     key: int = 0,
@@ -67,11 +73,14 @@ def check_gradients(
     backend : str or sequence of str, optional
         ``"c"``, ``"numpy"`` or both; by default both, and NumPy alone without a C compiler.
     samples : int
-        How many elements of each tensor are compared in networks with many; a random direction covers the rest.
+        How many elements of each tensor are compared in networks with many; random directions cover the rest.
     examples : int
         At most so many examples are used.
     seed : int
         Of the sample, and of whatever is not given.
+    seconds : float
+        How long it may take, compiling left out: where the loss is expensive, fewer elements and fewer examples are
+        used. Every tensor is crossed by a random direction in any case.
     tolerance : float, optional
         The relative error that counts as agreement; by default 1e-6, and 1e-3 for a float32 model.
     state : mapping, optional
@@ -100,10 +109,10 @@ def check_gradients(
     first = models[names[0]]
     rng = np.random.default_rng(seed)
     vector = _random_parameters(first, seed, rng) if params is None else first.parameters(params)
-    arrays = _arrays(first, data, examples, rng)
+    everything = _arrays(first, data, examples, rng)
     start_state = first.init_state() if state is None else first._state(state)
-    point = _Point(first, vector, arrays, start_state, key)
     start = time.perf_counter()
+    point, each = _affordable_point(first, vector, everything, start_state, key, inputs, seconds)
     found = {b: _gradients(m, point) for b, m in models.items()}
     if model is not None:
         found = {f"{model.backend} {model.signature.dtype}": _own_gradients(model, point)} | found
@@ -112,15 +121,20 @@ def check_gradients(
     losses = {b: loss for b, (loss, _) in found.items()}
     floor = FLOOR * max(1.0, abs(losses[names[0]]))
     rows: list[CheckRow] = []
-    for tensor in _tensors(net, point, inputs, samples, rng):
-        estimates = [(position, point.estimate(tensor, direction, floor)) for position, direction in tensor.places()]
+    memories = _memories(net, point, inputs)
+    left = seconds - (time.perf_counter() - start)
+    chosen = plan([m.size for m in memories.values()], each, max(left, seconds / 4), samples)
+    deadline = start + max(seconds, time.perf_counter() - start + seconds / 4)
+    for number, tensor in enumerate(_tensors(memories, chosen, rng)):
+        share = start + (deadline - start) * max(_LATE, (number + 1) / len(memories))
+        estimates = point.estimates(tensor, floor, chosen.thorough, share)
         for b, (_, grads) in found.items():
             if tensor.name in grads:
                 allowed = limit if b not in names else min(limit, TOLERANCE["float64"] if tolerance is None else limit)
                 rows.append(_row(tensor, b, np.asarray(grads[tensor.name], np.float64), estimates, allowed, floor))
     shown = {b: finite(loss) for b, loss in losses.items()}
     n = point.examples
-    return CheckReport(net.name, tuple(rows), shown, limit, floor, n, time.perf_counter() - start)
+    return CheckReport(net.name, tuple(rows), shown, limit, floor, n, time.perf_counter() - start, seconds)
 
 
 def prepare(net: Network) -> Callable[[], None]:
@@ -142,14 +156,12 @@ class _Tensor:
     name: str
     memory: Array
     chosen: tuple[int, ...]
-    direction: Array | None
+    directions: tuple[Array, ...]
 
-    def places(self) -> Iterator[tuple[int | None, Array | int]]:
-        """The elements to move, then the whole tensor along the direction (position None)."""
-        for k in self.chosen:
-            yield k, k
-        if self.direction is not None:
-            yield None, self.direction
+    def places(self) -> Iterator[Array | int]:
+        """The directions to move along, then the elements to move."""
+        yield from self.directions
+        yield from self.chosen
 
 
 class _Point:
@@ -172,7 +184,16 @@ class _Point:
         self.state.flat[:] = self._first_state
         return self.state
 
-    def estimate(self, tensor: _Tensor, direction: Array | int, floor: float) -> Estimate:
+    def estimates(self, tensor: _Tensor, floor: float, thorough: bool, deadline: float) -> list[tuple[_Place, Estimate]]:
+        """The numeric derivatives that there is time for: one at least, all if the deadline is not reached."""
+        made: list[tuple[_Place, Estimate]] = []
+        for place in tensor.places():
+            if made and time.perf_counter() > deadline:
+                break
+            made.append((place, self.estimate(tensor, place, floor, thorough)))
+        return made
+
+    def estimate(self, tensor: _Tensor, direction: _Place, floor: float, thorough: bool) -> Estimate:
         """The numeric derivative along one element or one direction."""
         flat = tensor.memory.reshape(-1)
         moved: Any = slice(None) if isinstance(direction, np.ndarray) else direction
@@ -184,7 +205,8 @@ class _Point:
             return self.loss()
 
         try:
-            return _settled(f, _scale(here), self.noise, floor)
+            settle = _settled if thorough else _settled_quickly
+            return settle(f, _scale(here), self.noise, floor)
         finally:
             flat[moved] = here
 
@@ -201,39 +223,67 @@ def _settled(f: Callable[[float], float], scale: float, noise: float, floor: flo
     return estimate
 
 
+def _settled_quickly(f: Callable[[float], float], scale: float, noise: float, floor: float) -> Estimate:
+    estimate = quick(f, scale, noise)
+    if estimate.uncertainty <= 1e-6 * max(abs(estimate.value), floor):
+        return estimate
+    close = one_sided(f, scale, noise)
+    return close if close.kink or not estimate.uncertainty <= close.uncertainty else estimate
+
+
 def _scale(here: Array) -> float:
     size = float(np.max(np.abs(here))) if here.size else 1.0
     return min(max(size, 0.1), 1e6)
 
 
-def _tensors(
-    net: Network, point: _Point, inputs: Sequence[str], samples: int, rng: np.random.Generator
-) -> Iterator[_Tensor]:
+def _affordable_point(
+    model: Model, params: Parameters, arrays: dict[str, Any], state: State, key: int, inputs: Sequence[str], seconds: float
+) -> tuple[_Point, float]:
+    """The point with as many of the examples as there is time for, and the seconds that its loss takes."""
+
+    def timed(n: int) -> float:
+        few = {name: array[:n].copy() for name, array in arrays.items()}
+        points[n] = _Point(model, params, few, state, key)
+        each = shortest(points[n].loss)
+        points[n].restore_state()
+        return each
+
+    points: dict[int, _Point] = {}
+    most = len(next(iter(arrays.values())))
+    n, each = affordable_examples(timed, most, len(params) + len(inputs), seconds)
+    return points[n], each
+
+
+def _memories(net: Network, point: _Point, inputs: Sequence[str]) -> dict[str, Array]:
+    """What is moved, by name: trainable parameters and real inputs."""
     memories = {name: point.params[name] for name, info in net.parameters.items() if info.trainable}
-    memories |= {name: point.arrays[name] for name in inputs}
-    every = sum(m.size for m in memories.values()) <= _ALL_UP_TO
+    return memories | {name: point.arrays[name] for name in inputs}
+
+
+def _tensors(memories: Mapping[str, Array], chosen: Plan, rng: np.random.Generator) -> Iterator[_Tensor]:
     for name, memory in memories.items():
-        if every or memory.size <= samples:
-            yield _Tensor(name, memory, tuple(range(memory.size)), None)
+        if chosen.elements is None or memory.size <= chosen.elements:
+            yield _Tensor(name, memory, tuple(range(memory.size)), ())
             continue
-        chosen = np.sort(rng.choice(memory.size, samples, replace=False))
-        direction = rng.normal(size=memory.size) / math.sqrt(memory.size)
-        yield _Tensor(name, memory, tuple(int(k) for k in chosen), direction)
+        elements = rng.choice(memory.size, chosen.elements, replace=False)
+        directions = tuple(rng.normal(size=memory.size) / math.sqrt(memory.size) for _ in range(chosen.directions))
+        yield _Tensor(name, memory, tuple(int(k) for k in elements), directions)
 
 
 def _row(
     tensor: _Tensor,
     backend: str,
     gradient: Array,
-    estimates: list[tuple[int | None, Estimate]],
+    estimates: list[tuple[_Place, Estimate]],
     tolerance: float,
     floor: float,
 ) -> CheckRow:
     flat = gradient.reshape(-1)
     worst = (-1.0, None, 0.0, 0.0)
     magnitude, kinks, wrong = 0.0, 0, False
-    for position, e in estimates:
-        analytic = float(flat @ tensor.direction if position is None else flat[position])
+    for place, e in estimates:
+        position = place if isinstance(place, int) else None
+        analytic = float(flat[place] if isinstance(place, int) else flat @ place)
         numeric = e.value
         if e.kink:
             kinks += 1
@@ -246,10 +296,10 @@ def _row(
         if error > worst[0]:
             worst = (error, position, analytic, numeric)  # type: ignore[assignment]
     error, where, analytic, numeric = worst
-    place = () if where is None else tuple(int(k) for k in np.unravel_index(where, gradient.shape))
+    element = () if where is None else tuple(int(k) for k in np.unravel_index(where, gradient.shape))
     verdict = "wrong" if wrong else "zero" if magnitude == 0.0 else "kinks" if kinks == len(estimates) else "ok"
     return CheckRow(
-        tensor.name, backend, gradient.shape, len(estimates), kinks, max(error, 0.0), place, analytic, numeric,
+        tensor.name, backend, gradient.shape, len(estimates), kinks, max(error, 0.0), element, analytic, numeric,
         magnitude, verdict,
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ Function = Callable[[float], float]
 """The loss as a function of the distance from the point."""
 
 _HALVINGS: Final = 7
+_QUICK_STEP: Final = 1e-4
 _SMALL_STEPS: Final = (1e-4, 1e-5, 1e-6, 1e-7)
 _EPSILON: Final = float(np.finfo(np.float64).eps)
 
@@ -71,6 +72,25 @@ def extrapolated(f: Function, step: float, noise: float) -> Estimate:
             break
         above = row
     return Estimate(best, uncertainty + noise / step)
+
+
+def quick(f: Function, scale: float, noise: float) -> Estimate:
+    """Differentiate `f` at 0 by two central differences, and compare the two sides: five evaluations.
+
+    The uncertainty is infinite where the sides do not meet; then `one_sided` has to look.
+    """
+    here = f(0.0)
+    step = _QUICK_STEP * scale
+    wide = _central(f, step)
+    step /= 4
+    right, left = f(step), f(-step)
+    near = (right - left) / (2 * step)
+    value = (16 * near - wide) / 15
+    rounding = 2 * noise / step
+    gap = abs(right + left - 2 * here) / step
+    if gap > 1e-3 * abs(value) + 4 * rounding:
+        return Estimate(value, float("inf"))
+    return Estimate(value, abs(near - wide) + rounding)
 
 
 def gap_of_sides(f: Function, scale: float, noise: float) -> float:

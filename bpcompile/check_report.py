@@ -23,7 +23,7 @@ class CheckRow:
     shape : tuple of int
         Its shape (inputs: of the examples used).
     checked : int
-        Elements compared; with ``direction``, the whole tensor along a random direction too.
+        Elements and random directions compared.
     kinks : int
         Elements at which the loss has no derivative; the gradient was only required to lie between the two sides.
     error : float
@@ -72,6 +72,8 @@ class CheckReport:
         The examples that the loss was taken over.
     seconds : float
         How long the check took, compiling left out.
+    budget : float
+        How long it might have taken: in large networks, elements and examples are chosen for it.
     """
 
     network: str
@@ -81,6 +83,7 @@ class CheckReport:
     floor: float
     examples: int
     seconds: float
+    budget: float = math.inf
 
     @property
     def passed(self) -> bool:
@@ -113,6 +116,7 @@ class CheckReport:
             "floor": self.floor,
             "examples": self.examples,
             "seconds": round(self.seconds, 3),
+            "budget": finite(self.budget),
             "losses": dict(self.losses),
             "rows": [{k: finite(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows],
         }

@@ -99,13 +99,14 @@ def check(
     samples: Annotated[int, typer.Option(min=1, help="Elements compared for each tensor of a large network.")] = 64,
     examples: Annotated[int, typer.Option(min=1, help="Examples that the loss is taken over, at most.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the sample and of the parameters.")] = 0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long it may take; fewer elements where that is short.")] = 60.0,
     as_json: Json = False,
 ) -> None:
     """Compare the gradients of the generated code with numeric ones; exit status 1 where one is wrong."""
     from bpcompile.commands.run import check_spec
 
     result, passed = check_spec(
-        spec, _console(as_json), backend=backend, samples=samples, examples=examples, seed=seed
+        spec, _console(as_json), backend=backend, samples=samples, examples=examples, seed=seed, seconds=seconds
     )
     _finish(result, as_json, ok=passed)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +19,7 @@ from bpcompile.emit.c.module import emit_module
 from bpcompile.emit.c.source import ModuleSpec
 from bpcompile.emit.c.source import Source as Module
 from bpcompile.emit.numpy_module import emit_numpy
-from bpcompile.errors import BPCompileError, BPCompileWarning, CompilerMissing, nearest
+from bpcompile.errors import BPCompileError, BPCompileWarning, CompilerMissing, NetworkError, nearest
 from bpcompile.language.network import Network
 from bpcompile.model import Model
 from bpcompile.model_c import CBackend
@@ -36,6 +38,20 @@ if TYPE_CHECKING:
 
 BACKENDS = ("c", "numpy")
 DTYPES = ("float32", "float64")
+MOST_ELEMENTS = 2**36
+"""The largest tensor that is compiled for: half a terabyte in float64."""
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Leave the garbage collector out while programs are made: they hold hardly a cycle, and it would search them all."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @dataclass(frozen=True)
@@ -111,6 +127,7 @@ def compile(  # noqa: A001
         If an option is unknown, or the network cannot be differentiated or built.
     """
     _check_options(net, backend, dtype, threads)
+    _check_sizes(net)
     if checkpoint is not None and (isinstance(checkpoint, bool) or not isinstance(checkpoint, int) or checkpoint < 1):
         raise BPCompileError(f"checkpoint must be a positive number of layer calls, not {checkpoint!r}.")
     clock = _Clock()
@@ -137,6 +154,7 @@ def compile(  # noqa: A001
     return Model(net, signature, runner, optimizer, cost, check_finite)
 
 
+@_collector_paused()
 def lower(
     calculus: Calculus, wrt: Sequence[str], optimizer: Optimizer | None, checkpoint: int | None = None
 ) -> Programs:
@@ -187,6 +205,7 @@ def build_ahead(
     return run
 
 
+@_collector_paused()
 def c_module(programs: Programs, signature: Signature, prefix: str) -> Module:
     """Schedule the programs and write them as one C module."""
     offsets = flat_offsets(programs.reference)
@@ -257,6 +276,18 @@ def c_prefix(name: str) -> str:
 def _moments(optimizer: Optimizer | None, signature: Signature) -> Layout:
     names = optimizer.state if optimizer is not None else ()
     return Layout(tuple(names), ((signature.trainable,),) * len(names))
+
+
+def _check_sizes(net: Network) -> None:
+    """Refuse what no memory holds, before any is asked for."""
+    for t in net.tensors.values():
+        elements = math.prod(e for e in t.shape if e is not None)
+        if elements > MOST_ELEMENTS:
+            raise NetworkError(
+                f"'{t.name}' has {elements:.3g} elements{' for each example' if None in t.shape else ''}; "
+                f"at most {MOST_ELEMENTS:.3g} can be compiled for.",
+                hint="Look for an extent that is too large.",
+            )
 
 
 def _check_options(net: object, backend: str, dtype: str, threads: int) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from bpcompile.calculus.algebra import ZERO, add, is_number, select
 from bpcompile.calculus.forward import LOSS, Forward
-from bpcompile.calculus.gather import gather, summed
+from bpcompile.calculus.gather import Gathering, gather, summed
 from bpcompile.calculus.normal import normalize_statement
 from bpcompile.calculus.reach import consumers_first, differentiable_loads, needed_for, reached_from
 from bpcompile.calculus.record import Collected, Contribution, Record
@@ -108,6 +108,7 @@ class _Backward:
     aliases: dict[str, tuple[tuple[Axis, ...], Expr]] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
     hoisted: dict[str, int] = field(default_factory=dict)
+    gathering: Gathering = field(default_factory=Gathering)
     promised: set[str] = field(default_factory=set)
     """Tensors whose adjoint is read: in a recurrence before it is defined. It must become a tensor."""
 
@@ -230,7 +231,7 @@ class _Backward:
         domain = (*s.axes, *s.over)
         origin = replace(s.origin, phase="backward")
         scatter = Statement(adjoint_name(tensor), access.args, domain, value, accumulate=True, origin=origin)
-        gathered = gather(value, access.args, domain, places)
+        gathered = self.gathering.gather(value, access.args, domain, places)
         if gathered is None and s.target in needed_for(tensor, self.writers):
             gathered = gather(value, access.args, domain, places, must=True)
         derivative = scalar_adjoints(s.body, const(1), [access])[access]
@@ -353,10 +354,14 @@ class _Backward:
         if not self.reuse or divisor.op != "load":
             return None
         for axes, above, below, target in self.quotients:
+            if below.value != divisor.value:
+                continue
             at = matched(node("div", (above, below)), node("div", (numerator, divisor)), axes)
             if at is not None and len(at) == len(axes):
                 return load(target, (at[a] for a in axes))
         for soft in self.softmaxes:
+            if soft.total.value != divisor.value:
+                continue
             at = matched(node("div", (soft.numerator, soft.total)), node("div", (numerator, divisor)), soft.axes)
             if at is not None and len(at) == len(soft.axes):
                 self._define_softmax(soft)

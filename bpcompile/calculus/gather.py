@@ -15,7 +15,7 @@ The one rule gives ``u_bar[g(D)] += c(D)`` for all values of the source's axes D
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,6 +23,7 @@ from bpcompile.calculus.algebra import ZERO, mul, select
 from bpcompile.calculus.freeze import batch_first, conjunction
 from bpcompile.program.affine import Affine, affine, from_affine, interval, simplify_integer
 from bpcompile.program.guards import pinned, reads_data, simplify_guards
+from bpcompile.program.likeness import Shapes, with_tensors
 from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, const, node, rebuild, reduce, size, substitute
 
 ASSUMED_BATCH: Final = 32
@@ -235,6 +236,32 @@ def gather(
     solved = tuple((axis(original[a]), values[axis(a)]) for a in system.solved if a in original)
     remaining = batch_first(names[a] for a in system.unknown)
     return Gathered(summed(guarded, remaining), solved)
+
+
+@dataclass
+class Gathering:
+    """Gathers contributions, those that differ in the names of their tensors only once: equal layers have equal ones."""
+
+    _known: dict[Hashable, tuple[Gathered | None, tuple[str, ...]]] = field(default_factory=dict)
+
+    def gather(
+        self, body: Expr, subscripts: Sequence[Expr], domain: Sequence[Axis], places: Sequence[Axis]
+    ) -> Gathered | None:
+        """The same as `gather`."""
+        shapes = Shapes()
+        numbers = tuple(shapes.expression(e) for e in (body, *subscripts))
+        key, names = shapes.shape(numbers, tuple(domain), tuple(places)), tuple(shapes.tensors)
+        found = self._known.get(key)
+        if found is None:
+            result = gather(body, subscripts, domain, places)
+            self._known[key] = result, names
+            return result
+        result, theirs = found
+        renamed = {old: new for old, new in zip(theirs, names, strict=True) if old != new}
+        if result is None or not renamed:
+            return result
+        solved = tuple((a, with_tensors(value, renamed)) for a, value in result.solved)
+        return Gathered(with_tensors(result.expression, renamed), solved)
 
 
 def _turn(left: Expr, others: Sequence[Expr]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from bpcompile.calculus.algebra import ZERO, add, is_number, mul, neg, select, sub
@@ -37,9 +38,11 @@ def _cost(e: Expr) -> float:
     """Operations on elements; what does not depend on any element costs next to nothing."""
     heavy = {"div": 4.0, "const": 0.0, "axis": 0.0, "size": 0.0, "load": 0.5}
     total = 0.0
+    varying: set[Expr] = set()
     for x in children_first(e):
-        scalar = not any(y.op in ("load", "axis") for y in children_first(x))
-        total += 0.01 if scalar else heavy.get(x.op, 8.0 if len(x.args) == 1 and x.op not in ("neg", "stop") else 1.0)
+        if x.op in ("load", "axis") or not varying.isdisjoint(x.args):
+            varying.add(x)
+        total += 0.01 if x not in varying else heavy.get(x.op, 8.0 if len(x.args) == 1 and x.op not in ("neg", "stop") else 1.0)
     return total
 
 
@@ -187,6 +190,7 @@ def _monomial_expr(c: Fraction, above: Factors, below: Factors) -> Expr:
     return mul(scalar, result)
 
 
+@lru_cache(maxsize=4096)
 def _is_scalar(e: Expr) -> bool:
     return not any(x.op in ("load", "axis", "draw", "reduce") for x in children_first(e))
 

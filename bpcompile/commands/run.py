@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 from rich.console import Console
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from bpcompile.parameters import Parameters, State
 
 Array = NDArray[Any]
+CHECK_SECONDS: Final = 10.0
+"""How long the gradient check of a run may take; ``bpcompile check`` takes its time."""
 
 
 def run(
@@ -54,7 +56,7 @@ def run(
     result: dict[str, Any] = {"network": network.name, "parameters": network.parameter_count, "compile": facts_of(model)}
     artifacts: dict[str, str] = {}
     if check:
-        report = checked(session, split.train, model=model)
+        report = checked(session, split.train, model=model, seconds=CHECK_SECONDS)
         show_check(console, session, report)
         result["gradient_check"] = report.to_dict()
         if not report.passed:
@@ -140,7 +142,8 @@ def show_check(console: Console, session: Session, report: CheckReport) -> None:
     verdict = "[green]passed[/]" if report.passed else "[bold red]FAILED[/]"
     console.print(
         f"{verdict}: worst relative error {report.worst:.1e} (tolerance {report.tolerance:g}, floor {report.floor:.1g}, "
-        f"{report.examples} examples) in {seconds_text(session.seconds['check'])}"
+        f"{report.examples} examples) in {seconds_text(session.seconds['check'])}, of which differences may take "
+        f"{seconds_text(report.budget)}"
     )
     console.print()
 

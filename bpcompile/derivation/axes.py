@@ -38,15 +38,24 @@ def bound_axes(e: Expr) -> list[Axis]:
 
 
 class Letters:
-    """Gives out letters for indices, each once."""
+    """Gives out letters for indices, each once.
 
-    def __init__(self, taken: Iterable[str]) -> None:
+    Parameters
+    ----------
+    taken : iterable of str
+        Names that are in use.
+    avoid : iterable of str
+        Letters that mean something else, such as tensors: taken only if there is no other.
+    """
+
+    def __init__(self, taken: Iterable[str], avoid: Iterable[str] = ()) -> None:
         self.taken = set(taken)
+        self.avoid = tuple(avoid)
 
     def fresh(self, a: Axis, avoid: Iterable[str] = ()) -> Axis:
         """The axis under its own name, or under a letter that is free (and not in ``avoid``, where that is possible)."""
         base = a.name.rstrip("'0123456789") or a.name
-        wanted = [c for c in _LETTERS if c not in set(avoid)]
+        wanted = [c for c in _LETTERS if c not in (*self.avoid, *avoid)]
         candidates = [base, *wanted, *_LETTERS, *(base + "'" * k for k in range(1, 30))]
         name = next(c for c in candidates if c not in self.taken)
         self.taken.add(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from bpcompile.calculus.differentiate import adjoint_name
 from bpcompile.calculus.forward import LOSS
 from bpcompile.calculus.gradient import analyze, training
 from bpcompile.calculus.record import Collected, Contribution, Record, Rewriting
+from bpcompile.derivation.axes import Letters
 from bpcompile.derivation.matrix import Layout
 from bpcompile.derivation.names import Names, network_names
 from bpcompile.derivation.view import Definition, View, is_batch, whole
@@ -103,6 +104,10 @@ class Context:
         if target not in self._paths:
             self._paths[target] = paths(self, target)
         return self._paths[target]
+
+    def letters(self, taken: Iterable[str]) -> Letters:
+        """Letters for indices, tensors' letters avoided."""
+        return Letters(taken, dict.fromkeys(p.base for p in self.names.tensors.values() if len(p.base) == 1))
 
     def layout(self, fixed: Sequence[Axis] = ()) -> Layout:
         """How tensors become matrices here."""

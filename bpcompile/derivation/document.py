@@ -55,6 +55,8 @@ class Line:
         Whether the tree is a matrix form.
     relation : str
         The sign before it.
+    turned : bool
+        Whether the matrix is the transpose of what the axes say: a Jacobian in denominator layout.
     """
 
     shown: Notation
@@ -62,6 +64,7 @@ class Line:
     reason: Text = ()
     matrix: bool = False
     relation: str = "="
+    turned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +140,20 @@ class Details:
 
 
 @dataclass(frozen=True, slots=True)
+class Together:
+    """Equations one below the other, their relations aligned."""
+
+    blocks: tuple[Equation, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Boxed:
     """Results to remember, set apart."""
 
     blocks: tuple[Block, ...]
 
 
-Block = Equation | Paragraph | Bullets | Table | Picture | Details | Boxed
+Block = Equation | Paragraph | Bullets | Table | Picture | Details | Boxed | Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,5 +186,5 @@ def _equations(blocks: tuple[Block, ...]) -> Iterator[Equation]:
             yield block
             if block.beside is not None:
                 yield block.beside
-        elif isinstance(block, (Details, Boxed)):
+        elif isinstance(block, (Details, Boxed, Together)):
             yield from _equations(block.blocks)

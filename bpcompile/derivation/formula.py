@@ -330,7 +330,7 @@ def _reduction(e: Expr, names: Names) -> Laid:
         body, strength = _formula(e.args[0], names)
         body = body if strength >= BIG else Group(body)
         big = row(Big("∑", under), body)
-        if kind == "sum":
+        if kind == "sum" or all(a.extent == 1 for a in axes):
             return big, BIG
         count = row(*[extent_symbol(a) for a in axes if a.extent is None])
         known = math.prod(a.extent for a in axes if a.extent is not None)
@@ -391,6 +391,8 @@ def _onehot(e: Expr, names: Names) -> Laid:
 
 
 def _diagonal(e: Expr, names: Names) -> Laid:
+    if e.args[0].op == "ones":
+        return Symbol("I", "bold"), ATOM
     return row(Symbol("diag", "upright"), Group(laid_out(e.args[0], names))), ATOM
 
 

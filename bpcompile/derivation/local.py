@@ -8,7 +8,7 @@ from bpcompile.calculus.algebra import ZERO, add, mul, select
 from bpcompile.calculus.gather import gather
 from bpcompile.calculus.record import Contribution
 from bpcompile.calculus.simplify import matched, simplify
-from bpcompile.derivation.axes import Letters, places, renamed
+from bpcompile.derivation.axes import places, renamed
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.places import (
     position,
@@ -69,7 +69,7 @@ def _paths(context: Context, s: Statement, seen: set[str]) -> list[Path]:
             derivative = select(node("eq", (position(s.over), chosen)), derivative, ZERO)
         inner = context.stable.get(c.tensor)
         if c.tensor in context.view.definitions and inner is not None and c.tensor not in seen:
-            letters = Letters([a.name for a in (*s.axes, *s.over)])
+            letters = context.letters([a.name for a in (*s.axes, *s.over)])
             names = letters.all((*inner.axes, *inner.over))
             swap = {axis(names[a]): i for a, i in zip(inner.axes, c.access.args, strict=True)}
             for p in _paths(context, inner, seen | {c.tensor}):
@@ -98,7 +98,7 @@ def local_derivatives(context: Context, target: str) -> list[Local]:
 def _local(context: Context, target: str, axes: tuple[Axis, ...], tensor: str, ways: list[Path]) -> Local:
     own = tensor_axes(context, tensor)
     used = {a.name for p in ways for a in p.over} | {a.name for a in axes}
-    letters = Letters(used)
+    letters = context.letters(used)
     lower = tuple(a if is_batch(a) and context.single else letters.fresh(a) for a in own)
     deltas: Expr | None = None
     contracted: Expr | None = None

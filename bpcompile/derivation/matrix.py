@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bpcompile.derivation.formula import is_zero
-from bpcompile.program.nodes import UNARY_FUNCTIONS, ZERO, Axis, Expr, axes_of, const, node
+from bpcompile.program.nodes import UNARY_FUNCTIONS, ZERO, Axis, Expr, axes_of, axis, const, node, substitute
 
 _COMPARISONS: Final = ("lt", "le", "eq", "ne")
 
@@ -72,6 +72,15 @@ def matrix_form(e: Expr, axes: Sequence[Axis], layout: Layout) -> Expr | None:
     """The matrix form of ``e`` for a tensor over ``axes``; None where there is none."""
     shape = orientation(axes, layout)
     return None if shape is None else _Recognizer(layout).matrix(e, *shape)
+
+
+def jacobian_form(e: Expr, upper: Sequence[Axis], lower: Sequence[Axis], layout: Layout, turned: bool) -> Expr | None:
+    """The matrix of derivatives of a column or number by a column: a row for each upper index, unless ``turned``."""
+    if len(upper) > 1 or len(lower) != 1:
+        return None
+    rows, columns = (upper[0] if upper else None), lower[0]
+    found = _Recognizer(layout).matrix(e, *((columns, rows) if turned else (rows, columns)))
+    return None if found is None or found.op == "ones" else found
 
 
 def _both(op: str, a: Expr | None, b: Expr | None) -> Expr | None:
@@ -246,6 +255,9 @@ class _Recognizer:
 
     def selected(self, condition: Expr, value: Expr, r: Axis, c: Axis | None) -> Expr | None:
         """``value`` where the condition holds, else 0."""
+        if condition.op == "eq" and c is not None and set(condition.args) == {axis(r), axis(c)}:
+            along = self.matrix(substitute(value, {axis(c): axis(r)}), r, None)
+            return None if along is None else node("diagonal", (along,))
         if not self.free(condition):
             inner = self.matrix(value, r, c)
             return None if inner is None else node("where", (condition, inner, ZERO))

@@ -19,6 +19,7 @@ from bpcompile.derivation.document import (
     Section,
     Table,
     Text,
+    Together,
 )
 from bpcompile.derivation.mathml import mathml
 from bpcompile.derivation.notation import Notation, Operator, broken, row
@@ -65,6 +66,16 @@ def _(block: Bullets) -> str:
 
 @block_html.register
 def _(block: Equation) -> str:
+    anchor = f' id="{escape(block.label)}"' if block.label else ""
+    return f'<div class="equation"{anchor}><table>{_rows(block)}</table></div>'
+
+
+@block_html.register
+def _(block: Together) -> str:
+    return f'<div class="equation"><table>{"".join(map(_rows, block.blocks))}</table></div>'
+
+
+def _rows(block: Equation) -> str:
     rows: list[str] = []
     for k, line in enumerate(block.lines):
         reason = _inline(line.reason)
@@ -80,8 +91,7 @@ def _(block: Equation) -> str:
                 f'<tr><td class="left">{left}</td><td>{sign}</td><td class="right">{mathml(part)}</td>'
                 f'<td class="why">{why}</td></tr>'
             )
-    anchor = f' id="{escape(block.label)}"' if block.label else ""
-    return f'<div class="equation"{anchor}><table>{"".join(rows)}</table></div>'
+    return "".join(rows)
 
 
 @block_html.register

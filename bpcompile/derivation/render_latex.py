@@ -18,6 +18,7 @@ from bpcompile.derivation.document import (
     Section,
     Table,
     Text,
+    Together,
 )
 from bpcompile.derivation.latex import escaped, latex
 from bpcompile.derivation.notation import Notation, broken, height, width
@@ -38,9 +39,8 @@ def render_latex(document: Document, fragment: bool = False) -> str:
     body = "\n".join(_section(s) for s in document.sections)
     if document.lead:
         body = f"{_inline(document.lead)}\n\n{body}"
-    if fragment:
-        return body
-    return environment().get_template("latex/document.tex.j2").render(title=escaped(document.title), body=body)
+    template = environment().get_template(f"latex/{'fragment' if fragment else 'document'}.tex.j2")
+    return template.render(title=escaped(document.title), body=body)
 
 
 def _section(section: Section) -> str:
@@ -70,11 +70,20 @@ def _(block: Bullets) -> str:
 
 @block_latex.register
 def _(block: Equation) -> str:
-    left = latex(block.left)
-    room = LINE - width(block.left) - 3.0
+    return _aligned((block,))
+
+
+@block_latex.register
+def _(block: Together) -> str:
+    return _aligned(block.blocks)
+
+
+def _aligned(equations: tuple[Equation, ...]) -> str:
+    room = LINE - max(width(e.left) for e in equations) - 3.0
     rows: list[str] = []
-    for k, line in enumerate(block.lines):
-        rows += _rows(line, left if k == 0 else "", room, block.beside if k == 0 else None)
+    for equation in equations:
+        for k, line in enumerate(equation.lines):
+            rows += _rows(line, latex(equation.left) if k == 0 else "", room, equation.beside if k == 0 else None)
     body = " \\\\\n".join(rows)
     return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
 

@@ -17,6 +17,7 @@ from bpcompile.derivation.document import (
     Section,
     Table,
     Text,
+    Together,
 )
 from bpcompile.derivation.latex import escaped, latex
 from bpcompile.derivation.notation import Notation, broken
@@ -95,6 +96,12 @@ def _in_math(words: str) -> str:
 @block_markdown.register
 def _(block: Equation) -> str:
     rows = " \\\\\n".join(aligned_rows(block))
+    return f"$$\n\\begin{{aligned}}\n{rows}\n\\end{{aligned}}\n$$"
+
+
+@block_markdown.register
+def _(block: Together) -> str:
+    rows = " \\\\\n".join(r for e in block.blocks for r in aligned_rows(e))
     return f"$$\n\\begin{{aligned}}\n{rows}\n\\end{{aligned}}\n$$"
 
 

@@ -18,6 +18,7 @@ from bpcompile.derivation.document import (
     Section,
     Table,
     Text,
+    Together,
 )
 from bpcompile.derivation.notation import broken
 from bpcompile.derivation.plain import plain
@@ -66,7 +67,12 @@ def _(block: Bullets) -> str:
 
 @block_text.register
 def _(block: Equation) -> str:
-    left = plain(block.left)
+    return _equation(block, 0)
+
+
+def _equation(block: Equation, wide: int) -> str:
+    """The lines of an equation, its left side at least so wide."""
+    left = plain(block.left).rjust(wide)
     lines: list[str] = []
     for k, line in enumerate(block.lines):
         *first, last = broken(line.shown, LINE, LINE)
@@ -109,6 +115,12 @@ def _(block: Picture) -> str:
 @block_text.register
 def _(block: Details) -> str:
     return "\n\n".join([_filled(_inline(block.title)), *(block_text(b) for b in block.blocks)])
+
+
+@block_text.register
+def _(block: Together) -> str:
+    wide = max(len(plain(e.left)) for e in block.blocks)
+    return "\n".join(_equation(e, wide) for e in block.blocks)
 
 
 @block_text.register

@@ -78,7 +78,7 @@ def adjoint(context: Context, tensor: str) -> Adjoint | None:
     show = context.view
     recorded = tuple(a.value for a in collected.axes)
     final = tensor_axes(context, tensor)
-    letters = Letters(a.name for a in final)
+    letters = context.letters(a.name for a in final)
     domain = _letters_of_domain(context, steps, final, letters)
     inserted: Expr | None = None
     contracted: Expr | None = None
@@ -211,7 +211,7 @@ def _read_once(context: Context, subscripts: Sequence[Expr], final: Sequence[Axi
 
 def _chain_term(context: Context, y: str, tensor: str, own: tuple[Axis, ...], solved: dict[Axis, Expr]) -> Expr:
     original = context.view.axes(tensor_axes(context, y))
-    letters = Letters(a.name for a in own)
+    letters = context.letters(a.name for a in own)
     names = letters.all(a for a in original if a not in solved)
     at = tuple(solved[a] if a in solved else axis(names[a]) for a in original)
     seed = _adjoint_of_reader(context, y, at)

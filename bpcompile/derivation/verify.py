@@ -241,7 +241,7 @@ def matrix_value(world: World, line: Line, axes: Sequence[Axis], context: Contex
     for place in np.ndindex(*[world.values.extent(a) for a in fixed]):
         env = {a: np.asarray(i) for a, i in zip(fixed, place, strict=True)}
         value = world.values.matrix(line.tree, env)
-        value = value.T if flipped else value
+        value = value.T if flipped != line.turned else value
         at = tuple(place[fixed.index(a)] if a in fixed else slice(None) for a in axes)
         result[at] = value.reshape([world.values.extent(a) for a in free])
     return result

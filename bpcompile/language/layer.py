@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -215,14 +216,13 @@ class Layer(LayerBase):
         indices = dict.fromkeys(name for scan in scans for name in scan.indices if name not in tensors)
         on_the_left = (name for scan in scans for name in scan.left_indices)
         self._check_scope(inputs, defined, dict.fromkeys([*indices, *on_the_left]))
-        names = Names(tensors, tuple(indices), self.constants)
         equations = []
         for entry in listed:
             if isinstance(entry, Equation):
                 equations.append(self._substituted(entry, tensors))
                 continue
             try:
-                equations.append(parse_equation(entry, names))
+                equations.append(_parsed(entry, tensors, tuple(indices), _hashable(self.constants)))
             except LanguageError as error:
                 place = f"Layer '{self.label}'" + (f", {error.where}" if error.where else "")
                 raise type(error)(error.message, hint=error.hint, where=place) from None
@@ -234,7 +234,9 @@ class Layer(LayerBase):
             read = dict.fromkeys(a.tensor for a in accesses(entry.rhs))
             indices = dict.fromkeys([*entry.indices, *index_names(entry.rhs)])
             return Scan(tuple(read), tuple(indices), entry.lhs.tensor, entry.indices)
-        return scan_names(entry, Names(frozenset({*self.parameters, *self.state}), (), self.constants))
+        if not isinstance(entry, str):
+            return scan_names(entry, Names())
+        return _scanned(entry, frozenset({*self.parameters, *self.state}), _hashable(self.constants))
 
     def _substituted(self, equation: Equation, tensors: frozenset[str]) -> Equation:
         def change(node: Any) -> Any | None:
@@ -286,3 +288,22 @@ class Layer(LayerBase):
 
 def _names(value: Sequence[str] | str) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) and value else tuple(value)
+
+
+Constants = tuple[tuple[str, str, float], ...]
+"""Names, exact texts and values: 1 and 1.0 are equal, and yet different constants."""
+
+
+def _hashable(constants: Mapping[str, float]) -> Constants:
+    return tuple((name, repr(value), value) for name, value in constants.items())
+
+
+@lru_cache(maxsize=1024)
+def _scanned(text: str, tensors: frozenset[str], constants: Constants) -> Scan:
+    return scan_names(text, Names(tensors, (), {name: value for name, _, value in constants}))
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str, tensors: frozenset[str], indices: tuple[str, ...], constants: Constants) -> Equation:
+    """The equation of a text, read once however many layers state it: equations do not change."""
+    return parse_equation(text, Names(tensors, indices, {name: value for name, _, value in constants}))

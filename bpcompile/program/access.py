@@ -27,8 +27,13 @@ class Access(NamedTuple):
 
 def accesses(s: Statement) -> tuple[Access, ...]:
     """Every access of a statement: the write first (an accumulation is one access: it reads what it writes)."""
-    found = dict.fromkeys(e for root in (*s.subscripts, s.body) for e in loads(root))
-    return (Access(s.target, s.subscripts, True), *(Access(e.value[0], e.args, False) for e in found))
+    return (Access(s.target, s.subscripts, True), *_accesses_below(s.subscripts, s.body))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _accesses_below(subscripts: tuple[Expr, ...], body: Expr) -> tuple[Access, ...]:
+    found = dict.fromkeys(e for root in (*subscripts, body) for e in loads(root))
+    return tuple(Access(e.value[0], e.args, False) for e in found)
 
 
 def reads(s: Statement) -> list[str]:
@@ -39,11 +44,12 @@ def reads(s: Statement) -> list[str]:
 
 def reads_of_body(s: Statement) -> list[str]:
     """The names of the tensors that a statement reads apart from what it accumulates into."""
-    names: dict[str, None] = {}
-    for root in (*s.subscripts, s.body):
-        for e in loads(root):
-            names[e.value[0]] = None
-    return list(names)
+    return list(_names_below(s.subscripts, s.body))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _names_below(subscripts: tuple[Expr, ...], body: Expr) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(e.value[0] for root in (*subscripts, body) for e in loads(root)))
 
 
 def step_statements(step: Step) -> tuple[Statement, ...]:
@@ -79,6 +85,27 @@ def one_to_one(s: Statement) -> bool:
 def _one_to_one(subscripts: tuple[Expr, ...], axes: tuple[Axis, ...]) -> bool:
     own = [bare(e) for e in subscripts if any(a in axes for a in axes_of(e))]
     return None not in own and len(set(own)) == len(own) == len(axes) and set(own) == set(axes)
+
+
+def one_to_some(s: Statement) -> bool:
+    """True if the statement's axes stand in the target as in `one_to_one`, some of them moved on by a constant."""
+    moved = tuple(_unmoved(e) for e in s.subscripts)
+    return one_to_one(Statement(s.target, moved, s.axes, s.body))
+
+
+def _unmoved(e: Expr) -> Expr:
+    """The axis of a subscript ``axis + constant``; any other subscript as it is."""
+    form = affine(e)
+    return form.terms[0][0] if len(form.terms) == 1 and form.terms[0][1] == 1 else e
+
+
+def apart(a: Iterable[Expr], b: Iterable[Expr]) -> bool:
+    """True if two accesses of a tensor never meet: some subscripts run over disjoint intervals."""
+    for left, right in zip(a, b, strict=True):
+        (low_a, high_a), (low_b, high_b) = interval(left), interval(right)
+        if high_a < low_b or high_b < low_a:
+            return True
+    return False
 
 
 def injective(s: Statement) -> bool:

@@ -13,7 +13,7 @@ COMMUTATIVE: Final = ("add", "mul", "eq", "ne", "and", "or")
 
 
 class Canonical:
-    """Makes keys; one object for one pass, since it remembers what it has seen."""
+    """Makes keys; one object for the passes over one program, since it remembers what it has seen."""
 
     def __init__(self) -> None:
         self._shapes: dict[tuple[object, ...], int] = {}

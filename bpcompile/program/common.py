@@ -44,9 +44,9 @@ class _Found:
         return slow and max(rows, default=1) <= LONGEST_ROW and any(len(s) > 1 for s in self.phases.values())
 
 
-def name_common(program: Program) -> Program:
+def name_common(program: Program, canonical: Canonical | None = None) -> Program:
     """Add statements that compute what occurs several times; the occurrences are left to `share`."""
-    canonical = Canonical()
+    canonical = canonical or Canonical()
     scopes = tensor_scopes(program)
     ready = {s.target: i for i, step in enumerate(program.steps) for s in step_statements(step)}
     found: dict[object, _Found] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from bpcompile.program.access import inside, is_affine, reads, volume
@@ -76,7 +77,8 @@ def _factored(s: Statement, fixed: Collection[Axis], tensors: dict[str, Tensor])
     if not found:
         return [s]
     used = {name for r in result for name in (r.target, *reads(r))}
-    tensors.update({name: t for name, t in made.tensors.items() if name in used})
+    added = list(islice(made.tensors.items(), len(tensors), None))
+    tensors.update((name, t) for name, t in added if name in used)
     return result
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from bpcompile.program.access import free_axes, injective, one_to_one, reads, rename, volume
+from bpcompile.program.access import free_axes, injective, one_to_some, reads, rename, volume
 from bpcompile.program.contract import as_contraction
 from bpcompile.program.join import in_joined_order
 from bpcompile.program.match import AccessTable, match_axes
@@ -93,7 +93,7 @@ def _place(
         group.add(s)
         groups.append(group)
         return len(groups) - 1
-    if one_to_one(s):
+    if one_to_some(s):
         for position in _candidates(s, groups, earliest, users, tensors):
             candidate = groups[position]
             if isinstance(candidate, Group) and _joins(s, candidate, position == earliest):

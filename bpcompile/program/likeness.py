@@ -6,10 +6,10 @@ and two statements have the same shape exactly if one is the other with its tens
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
-from bpcompile.program.nodes import Expr, children_first
+from bpcompile.program.nodes import Expr, children_first, load, loads, rebuild
 from bpcompile.program.statements import Statement
 
 
@@ -54,9 +54,12 @@ class Shapes:
         return (*self._parts, *more)
 
 
-def shape_of(statements: Iterable[Statement]) -> tuple[Hashable, tuple[str, ...]]:
-    """The shape of statements in order, and the tensors that its numbers stand for."""
-    shapes = Shapes()
-    for s in statements:
-        shapes.statement(s)
-    return shapes.shape(), tuple(shapes.tensors)
+def with_tensors(e: Expr, names: Mapping[str, str]) -> Expr:
+    """The expression with its tensors renamed; those without a new name keep theirs."""
+
+    def change(x: Expr) -> Expr | None:
+        if x.op != "load" or x.value[0] not in names:
+            return None
+        return load(names[x.value[0]], x.args, x.value[1])
+
+    return rebuild(e, change) if loads(e) else e

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bpcompile.program.access import Access, accesses, bare
-from bpcompile.program.nodes import Axis
+from bpcompile.program.access import Access, accesses, apart, bare
+from bpcompile.program.affine import affine
+from bpcompile.program.nodes import Axis, axis
 from bpcompile.program.statements import Statement
 
 
@@ -51,13 +52,16 @@ def _partner(
         ours = [access for access in own if access.tensor == name]
         if theirs is None:
             continue
+        theirs = [t for t in theirs if not all(apart(t.subscripts, o.subscripts) for o in ours)]
+        if not theirs:
+            continue
         pairs = _pairs(a, theirs, ours)
         if name in table.written or name == target:
             choices = [b for b in choices if b in pairs]
         else:
             likely.extend(pairs)
     written = own[0].subscripts
-    choices = [b for b in choices if any(bare(e) == b for e in written)]
+    choices = [b for b in choices if any(affine(e).coefficient(axis(b)) == 1 for e in written)]
     for b in (*likely, a, *choices):
         if b in choices:
             return b

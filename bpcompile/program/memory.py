@@ -7,6 +7,7 @@ no kernel needs both. Tensors with the batch axis lie in the ``batch`` region, a
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -208,10 +209,10 @@ def _pack(requests: list[tuple[str, int, Interval]]) -> tuple[dict[str, int], in
     for name, size, (first, last) in sorted(requests, key=lambda r: (-r[1], r[2], r[0])):
         room = -(-size // ALIGNMENT) * ALIGNMENT
         offset = 0
-        for start, end, (a, b) in sorted(placed):
+        for start, end, (a, b) in placed:
             if a <= last and first <= b and start < offset + room and offset < end:
                 offset = end
         offsets[name] = offset
-        placed.append((offset, offset + room, (first, last)))
+        insort(placed, (offset, offset + room, (first, last)))
         total = max(total, offset + room)
     return offsets, total

@@ -9,7 +9,7 @@ equal draws are the same draw.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -42,6 +42,10 @@ EVERYWHERE: Final = -1
 _LEAVES: Final = ("const", "axis", "size", "flag", "seed")
 
 
+Shape = tuple[bool, int]
+"""Whether a value is that of a whole statement, and the canonical shape of the expression."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A tensor that holds a value: its subscripts are the canonical axes of these numbers.
@@ -62,11 +66,14 @@ class _Known:
     tensors: Mapping[str, Tensor]
     scopes: Mapping[str, int]
     written_once: frozenset[str]
-    canonical: Canonical = field(default_factory=Canonical)
+    canonical: Canonical
     values: dict[object, list[Stored]] = field(default_factory=dict)
     copies: dict[str, Statement] = field(default_factory=dict)
-    shapes: set[int] = field(default_factory=set)
-    """The shapes of the expressions that are stored: what has another one need not be looked up."""
+    waiting: dict[Shape, list[tuple[Statement, Expr, tuple[Axis, ...]]]] = field(default_factory=dict)
+    """What is stored, by shape: a statement, the value that its target holds, the axes free around it.
+
+    It is registered under its key when something of that shape is looked up: most keys are never needed.
+    """
 
     def find(self, key: object, axes: tuple[Axis, ...], scope: int) -> Stored | None:
         """A tensor that holds the value here."""
@@ -76,11 +83,18 @@ class _Known:
         return None
 
 
-def share(program: Program) -> Program:
-    """Replace what has been computed before by a load of it."""
+def share(program: Program, canonical: Canonical | None = None) -> Program:
+    """Replace what has been computed before by a load of it.
+
+    Parameters
+    ----------
+    program : Program
+    canonical : Canonical, optional
+        What makes the keys; passes over one program that have the same one make each key once.
+    """
     writers = Counter(s.target for s in program.statements())
     once = frozenset(name for name, count in writers.items() if count == 1)
-    known = _Known(program.tensors, tensor_scopes(program), once)
+    known = _Known(program.tensors, tensor_scopes(program), once, canonical or Canonical())
     steps: list[Step] = []
     for position, step in enumerate(program.steps):
         if isinstance(step, TimeLoop):
@@ -132,21 +146,23 @@ def _shared(s: Statement, known: _Known, scope: int, free: tuple[Axis, ...]) -> 
         return s
     if s.target not in known.scopes or s.target not in known.written_once:
         return s
-    key, axes = _whole_key(s, known)
-    stored = known.find(key, axes, scope)
+    shape = (True, known.canonical.shape(s.body))
+    stored = None
+    if _registered(shape, known):
+        key, axes = _whole_key(s, known)
+        stored = known.find(key, axes, scope)
     if stored is not None:
         value = load(stored.tensor, [axis(axes[k]) for k in stored.numbers], tensor.kind)
         s = replace(s, body=_rewritten(value, known, scope, {}), reduce=None, over=())  # it may be a copy that is gone
     elif _one_value(s.body, known, scope):
-        _register(s, key, axes, known, free)
+        known.waiting.setdefault(shape, []).append((s, s.body, free))
     if s.reduce is None:
         if tensor.role == "temporary" and _copied(s, known):
             return None
         for body in dict.fromkeys((s.body, original.body if original.reduce is None else s.body)):
             if _worth_storing(body) and _one_value(body, known, scope):
-                known.shapes.add(known.canonical.shape(body))
-                _register(s, *known.canonical.key(body), known, free)
-                _register_sign(s, body, known, free)
+                for value in (body, *_signs(body)):
+                    known.waiting.setdefault((False, known.canonical.shape(value)), []).append((s, value, free))
     return s
 
 
@@ -157,6 +173,17 @@ def _whole_key(s: Statement, known: _Known) -> tuple[object, tuple[Axis, ...]]:
     numbers = [axes.index(a) for a in s.over]
     over = tuple(numbers) if s.reduce in ("argmax", "argmin") else tuple(sorted(numbers))
     return (s.reduce, body, over, tuple(a.extent for a in axes)), axes
+
+
+def _registered(shape: Shape, known: _Known) -> bool:
+    """True if something of that shape is stored; it is then registered under its key."""
+    waiting = known.waiting.get(shape)
+    if waiting is None:
+        return False
+    for s, value, free in waiting:
+        _register(s, *(_whole_key(s, known) if shape[0] else known.canonical.key(value)), known, free)
+    waiting.clear()
+    return True
 
 
 def _register(s: Statement, key: object, axes: tuple[Axis, ...], known: _Known, free: tuple[Axis, ...]) -> None:
@@ -199,14 +226,10 @@ def _worth_storing(e: Expr) -> bool:
     return len(used) > 1 or (bool(used) and any(is_expensive(x) for x in children_first(e)))
 
 
-def _register_sign(s: Statement, body: Expr, known: _Known, free: tuple[Axis, ...]) -> None:
+def _signs(body: Expr) -> Iterator[Expr]:
     """``0 < z`` is ``0 < a`` where ``a = max(z, 0)`` is stored: nobody needs ``z`` itself then (NaN is not above 0)."""
     if body.op == "max" and body.args[1].op == "const" and body.args[1].value == 0:
-        for zero in (body.args[1], ZERO, const(0.0)):
-            positive = node("lt", (zero, body.args[0]))
-            known.shapes.add(known.canonical.shape(positive))
-            key, axes = known.canonical.key(positive)
-            _register(s, key, axes, known, free)
+        yield from (node("lt", (zero, body.args[0])) for zero in (body.args[1], ZERO, const(0.0)))
 
 
 def is_expensive(e: Expr) -> bool:
@@ -248,7 +271,7 @@ def _looked_up(e: Expr, known: _Known, scope: int) -> Expr | None:
     positive = e.op == "lt" and e.args[0].op == "const" and e.args[0].value == 0
     if e.op == "load" or not (e.kind == "real" or positive):
         return None
-    if known.canonical.shape(e) not in known.shapes:
+    if not _registered((False, known.canonical.shape(e)), known):
         return None
     key, axes = known.canonical.key(e)
     stored = known.find(key, axes, scope)

@@ -103,9 +103,9 @@ class _Writer:
     def _rooms(self, e: Expr, room: int) -> list[int]:
         """Room for each argument: all that it wants if there is enough, else the short ones first."""
         wanted = [self._lengths[a] for a in e.args]
-        left = room - (self._lengths[e] - sum(wanted))
-        if left >= sum(wanted):
+        if self._lengths[e] <= room:
             return wanted
+        left = max(0, room - 4 * len(wanted))
         rooms = [0] * len(wanted)
         for done, k in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
             rooms[k] = min(wanted[k], left // (len(wanted) - done))

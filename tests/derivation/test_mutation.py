@@ -11,8 +11,8 @@ from bpcompile.calculus.gradient import analyze, training
 from bpcompile.calculus.record import Collected, Contribution, Step
 from bpcompile.derivation.axes import renamed
 from bpcompile.derivation.context import Options, prepared
-from bpcompile.derivation.verify import Check
 from bpcompile.derivation.derive import SECTIONS, derivation
+from bpcompile.derivation.verify import Check
 from bpcompile.program.nodes import Expr, load, node, rebuild
 from tests.derivation.networks import NETWORKS
 

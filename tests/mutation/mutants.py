@@ -51,6 +51,10 @@ def _operand(operation: str, k: int, change: Callable[[Expr | None], Expr | None
     return apply
 
 
+def _row_instead(operation: str, row: Any) -> Callable[[Patch], None]:
+    return lambda patch: patch.setitem(derivatives.ROWS, operation, row)
+
+
 def _negative(e: Expr | None) -> Expr | None:
     return None if e is None else neg(e)
 
@@ -77,10 +81,10 @@ def _formula(operation: str) -> str:
 DERIVATIVES = [
     *(Mutant(f"{op}: sign of the derivative", f"formula {op}", _row(op, _negative)) for op in ROWS),
     *(Mutant(f"{op}: a factor of 1.001", f"formula {op}", _row(op, _doubled)) for op in ROWS),
-    *(Mutant(f"{op}: the second argument's contribution dropped", _formula(op), _operand(op, 1, _dropped)) for op in BINARY),
-    *(Mutant(f"{op}: the sign of the second argument's contribution", _formula(op), _operand(op, 1, _negative)) for op in BINARY),
-    Mutant("where: branches exchanged", "selection", lambda p: p.setitem(
-        derivatives.ROWS, "where", lambda g, y, a: (None, derivatives.select(a[0], ZERO, g), derivatives.select(a[0], g, ZERO)))),
+    *(Mutant(f"{op}: second argument's contribution dropped", _formula(op), _operand(op, 1, _dropped)) for op in BINARY),
+    *(Mutant(f"{op}: sign of the second argument's contribution", _formula(op), _operand(op, 1, _negative)) for op in BINARY),
+    Mutant("where: branches exchanged", "selection", _row_instead("where", lambda g, y, a: (
+        None, derivatives.select(a[0], ZERO, g), derivatives.select(a[0], g, ZERO)))),
 ]  # fmt: skip
 
 
@@ -131,8 +135,11 @@ def _no_bounds(p: Patch) -> None:
 
 def _scatter_missing(p: Patch) -> None:
     original = differentiate._Backward._finish
-    p.setattr(differentiate._Backward, "_finish",
-              lambda self, t, a, places, total, scatters, wanted: original(self, t, a, places, total or ZERO, [], wanted))  # fmt: skip
+
+    def without(self: Any, t: str, a: str, places: Any, total: Any, _scatters: Any, wanted: bool) -> None:
+        original(self, t, a, places, total or ZERO, [], wanted)
+
+    p.setattr(differentiate._Backward, "_finish", without)
 
 
 def _wrong_extreme(p: Patch) -> None:

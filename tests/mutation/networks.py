@@ -37,11 +37,10 @@ CASES: dict[str, tuple[list[str], dict[str, Any], dict[str, Any]]] = {
 
 #: A formula in which each operation stands between a parameter and the loss.
 FORMULAS: dict[str, str] = {
-    "add": "(z + w)*z", "sub": "(z - w)*w", "neg": "sin(-z)", "mul": "z*w", "exp": "tanh(exp(z))", "pow": "z**w", "max": "max(z, w)*w",
-    "min": "min(z, w)*w", "mod": "z % 0.3", "atan2": "atan2(z, w)", "where": "where(z < w, z*w, z/w)", "acosh": "acosh(1.5 + z)",
-    "expm1": "expm1(z)", "sqrt": "sqrt(z)", "abs": "abs(z)*w", "digamma": "digamma(z)", "softplus": "softplus(z)",
-    "sigmoid": "sigmoid(z)", "div": "z*w", "quotient": "z/w",  # the mean over the batch divides: twice a wrong sign would be right again
-    "gamma": "gamma(z)", "lgamma": "lgamma(z)",
+    "add": "(z + w)*z", "sub": "(z - w)*w", "neg": "sin(-z)", "mul": "z*w", "pow": "z**w", "quotient": "z/w",
+    "div": "z*w",  # the mean over the batch divides: a sign that is wrong twice would be right again
+    "max": "max(z, w)*w", "min": "min(z, w)*w", "mod": "z % 0.3", "where": "where(z < w, z*w, z/w)",
+    "exp": "tanh(exp(z))", "atan2": "atan2(z, w)", "acosh": "acosh(1.5 + z)", "abs": "abs(z)*w",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from tests.random.choices import Choices, chance, pick
 
 BATCH = "n"
+INDEX_CONDITIONS = ("{i} <= {j}", "{i} < 2", "{i} % 2 == 0", "{i} + {j} > 2", "{i} == {j}", "0 < {i} < 3", "{i} != 1")
 SMOOTH = ("tanh", "sin", "sigmoid", "erf", "atan", "cos", "softplus", "asinh")
 KINKED = ("relu", "abs")
 
@@ -91,7 +92,13 @@ def subscript(s: Sight, scope: Scope, extent: int, t: Known) -> str:
     options += [_integer(s, inner, k) for k in s.tensors
                 if k.classes is not None and k.classes <= extent and (not k.batch or BATCH in scope)
                 and k.time < 0 and len(k.dims) <= 2 and all(any(s.extents[i] == e for i in inner) for e in k.dims)]  # fmt: skip
+    if t.step:  # a recurrence steps in one place: h[n, t+1, t-1] is none
+        options = [o for o in options if not any(_mentions(o, i) for i in s.reserved)]
     return pick(s.choices, options) if options else str(s.choices.integer(0, extent - 1))
+
+
+def _mentions(text: str, index: str) -> bool:
+    return re.search(rf"\b{index}\b", text) is not None
 
 
 def _integer(s: Sight, inner: list[str], t: Known) -> str:
@@ -160,7 +167,8 @@ def _of_bounded(s: Sight, scope: Scope, depth: int) -> str:
     form = pick(s.choices, ("exp(tanh({}))", "expm1(sin({}))", "log(1.5 + sin({}))", "log1p(({})**2)", "sqrt(0.5 + ({})**2)",
                             "(1.5 + sin({}))**1.5", "(2 + cos({}))**(-2)", "sinh(sin({}))", "log2(2 + tanh({}))",
                             "log(1 + exp({}))", "1/(1 + exp(-({})))", "(exp({})/(1 + exp({})))", "0.5*(1 + erf({}))",
-                            "atan2({}, 1.5)", "tan(tanh({}))", "lgamma(2.5 + sin({}))", "cosh(tanh({}))", "({})**2", "sin({})**3"))  # fmt: skip
+                            "atan2({}, 1.5)", "tan(tanh({}))", "lgamma(2.5 + sin({}))", "cosh(tanh({}))", "({})**2",
+                            "sin({})**3"))  # fmt: skip
     inner = expression(s, scope, depth - 1)
     return form.replace("{}", inner)
 
@@ -235,7 +243,7 @@ def condition(s: Sight, scope: Scope, depth: int) -> str:
     kind = s.choices.integer(0, 9)
     if kind < 6 and inner:
         i, j = pick(s.choices, inner), pick(s.choices, inner)
-        form = pick(s.choices, ("{i} <= {j}", "{i} < 2", "{i} % 2 == 0", "{i} + {j} > 2", "{i} == {j}", "0 < {i} < 3", "{i} != 1"))
+        form = pick(s.choices, INDEX_CONDITIONS)
         return form.format(i=i, j=j)
     if kind == 6 and s.training:
         return "training"

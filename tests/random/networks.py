@@ -41,7 +41,9 @@ class Maker:
         self.sight.tensors.append(known)
 
 
-def layer(choices: Choices, name: str, inputs: dict[str, Known], final: bool, draws: bool) -> tuple[LayerCase, tuple[Known, ...]]:
+def layer(
+    choices: Choices, name: str, inputs: dict[str, Known], final: bool, draws: bool
+) -> tuple[LayerCase, tuple[Known, ...]]:
     """A layer over these inputs; the final one's output is a loss."""
     extents = {i: choices.integer(1, 4) for i in NAMES} | {BATCH: 3}
     for t in inputs.values():  # some indices fit the inputs, so that reads are bare as often as not

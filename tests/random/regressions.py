@@ -23,7 +23,8 @@ FOUND: dict[str, tuple[list[str], dict[str, Any], dict[str, Any]]] = {
         ["z[n,i,p] = tanh(0.5*z[n,i,p+1] + z[n,p,p+1]*x[n,i])", "l[n] = sum(z[n,i,p]*(i + 1), i, p)"], {"x": (4,)},
         {"sizes": {"i": 4, "p": 4}}),
     "time and a remainder of it": (
-        ["z[n,j,p,q] = tanh(0.5*z[n,j,p,q-1] + (z[n,(q + 2*p) % 2,j,q-2] + x[n,j]))", "l[n] = sum(z[n,j,p,q]*(q + 1), j, p, q)"],
+        ["z[n,j,p,q] = tanh(0.5*z[n,j,p,q-1] + (z[n,(q + 2*p) % 2,j,q-2] + x[n,j]))",
+         "l[n] = sum(z[n,j,p,q]*(q + 1), j, p, q)"],
         {"x": (2,)}, {"sizes": {"j": 2, "p": 2, "q": 4}}),
     "a part of a recurrence that is read later": (
         ["z[n,q,j] = tanh(0.5*z[n,q,j-1] + x[n,q])", "c[n,q,j] = tanh(0.5*z[n,q,j-1] + B*c[n,2 - q,j-1])",

@@ -83,7 +83,8 @@ def test_regression_in_c(name: str) -> None:
 
 
 def test_a_state_moves_in_training_alone() -> None:
-    net = one_layer(["s[i] = 0.5*s[i] + mean(x[n,i], n)", "l[n] = sum(x[n,i]*s[i], i)"], {"x": (2,)}, loss="l", state={"s": ("i",)})
+    equations = ["s[i] = 0.5*s[i] + mean(x[n,i], n)", "l[n] = sum(x[n,i]*s[i], i)"]
+    net = one_layer(equations, {"x": (2,)}, loss="l", state={"s": ("i",)})
     arrays = arrays_of(net, 3)
     for training in (True, False):
         assert not checks.against_torch(net, arrays, 3, training)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context, batch_context
-from bpcompile.derivation.document import Block, Claim, Equation, Line, Paragraph, Section
+from bpcompile.derivation.document import Block, Claim, Equation, Line, Paragraph, Section, Together
 from bpcompile.derivation.notation import Number, Operator, Symbol, row
 from bpcompile.derivation.sections.layers import adjoint_symbol, matrix_line, trivial
 from bpcompile.derivation.sections.network import fixed_axes, forward_equations
@@ -35,11 +35,11 @@ def batch_section(context: Context) -> Section | None:
         )
     ]
     assert batch.network is not None
-    for call in batch.network.calls:
-        for equation in call.equations:
-            blocks += [_here(b) for b in forward_equations(batch, call.resolve[equation.lhs.tensor])]
-    blocks += [_here(b) for b in forward_equations(batch, LOSS)]
+    targets = [call.resolve[e.lhs.tensor] for call in batch.network.calls for e in call.equations]
+    forward = [e for t in (*dict.fromkeys(targets), LOSS) for e in forward_equations(batch, t)]
+    blocks.append(Together(tuple(map(_here, forward))))
     blocks.append(Paragraph(("Backwards:",)))
+    backward: list[Equation] = []
     for tensor in batch.collected:
         found = None if tensor in batch.view.definitions or tensor == LOSS else adjoint(batch, tensor)
         if found is None or trivial(batch, found):
@@ -49,15 +49,12 @@ def batch_section(context: Context) -> Section | None:
         lines += matrix_line(batch, found, final, fixed_axes(batch, found.axes))
         left = adjoint_symbol(batch, found)
         kept = distinct([x for x in lines if x.shown != left])
-        blocks.append(
-            Equation(left, kept, Claim("gradient", tensor), found.axes, f"batch.{tensor}", world="batch")
-        )
+        backward.append(Equation(left, kept, Claim("gradient", tensor), found.axes, f"batch.{tensor}", world="batch"))
+    blocks.append(Together(tuple(backward)))
     return Section("batch", "The whole batch at once", tuple(blocks))
 
 
-def _here(block: Block) -> Block:
+def _here(block: Equation) -> Equation:
     """A forward equation of this section."""
-    if not isinstance(block, Equation):
-        return block
     beside = None if block.beside is None else replace(block.beside, world="batch")
     return replace(block, world="batch", label=f"batch.{block.label}", beside=beside)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from bpcompile.calculus.derivatives import KINKS
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.document import Block, Bullets, Claim, Equation, Inline, Line, Paragraph, Section, Text
+from bpcompile.derivation.formula import laid_out
 from bpcompile.derivation.local import Local, local_derivatives
+from bpcompile.derivation.matrix import jacobian_form
 from bpcompile.derivation.notation import Big, Fraction, Notation, Operator, Row, Script, Symbol, row
+from bpcompile.derivation.view import whole
 from bpcompile.derivation.writing import distinct, line, symbol, text
+from bpcompile.program.nodes import children_first
 
 
 def chain_section(context: Context) -> Section:
@@ -18,6 +23,7 @@ def chain_section(context: Context) -> Section:
             continue
         for local in local_derivatives(context, target):
             blocks.append(local_equation(context, local))
+    blocks += _kinks(context)
     paths = _several(context)
     if paths:
         words = "Some values are used more than once; their derivative is a sum over all the paths:"
@@ -66,16 +72,43 @@ def local_equation(context: Context, local: Local) -> Equation:
     below = symbol(context, local.lower, local.lower_axes)
     lines = []
     if context.options.student:
-        lines.append(line(names, local.with_deltas, "each read at its own place"))
+        placed = any(e.op == "eq" for e in children_first(local.with_deltas))
+        lines.append(line(names, local.with_deltas, "each read at its own place" if placed else "differentiated"))
     lines.append(line(names, local.contracted, "the deltas contracted" if context.options.student else ""))
     lines.append(line(names, local.with_values, "a value of the forward pass"))
     kept = list(distinct(lines))
     if len(kept) == 1:
         kept[0] = line(names, kept[0].tree or local.contracted)
+    kept += _jacobian(context, local)
     claim = Claim("local", local.upper, local.lower)
     axes = (*local.upper_axes, *local.lower_axes)
     label = f"local.{local.upper}.{local.lower}"
     return Equation(names.derivative(above, below), tuple(kept), claim, axes, label)
+
+
+def _jacobian(context: Context, local: Local) -> list[Line]:
+    """All derivatives of one vector by another as a matrix, in the layout that was asked for."""
+    if context.time or not context.single:
+        return []
+    turned = context.options.jacobian == "denominator"
+    found = jacobian_form(local.with_values, local.upper_axes, local.lower_axes, context.layout(), turned)
+    if found is None:
+        return []
+    names = context.names
+    above = symbol(context, local.upper, bold=bool(local.upper_axes))
+    left = names.derivative(above, symbol(context, local.lower, bold=True))
+    shown = row(left, Operator("=", "relation"), laid_out(found, names))
+    return [Line(shown, found, (f"Jacobian, {context.options.jacobian} layout",), True, "⇒", turned)]
+
+
+def _kinks(context: Context) -> list[Block]:
+    """What is agreed where a function has no derivative, for the functions of this network."""
+    typed = [e for s in context.forward.values() for e in children_first(whole(s))]
+    used = {e.value[0] if e.op == "reduce" else e.op for e in typed}
+    said = [words.replace(r"\sqrt{x}", "√x") for op, words in KINKS.items() if op in used and op != "sqrt"]
+    if not said:
+        return []
+    return [Paragraph(("Where a function has a kink, this is agreed:",)), Bullets(tuple((f"{words}.",) for words in said))]
 
 
 def _several(context: Context) -> tuple[Text, ...]:

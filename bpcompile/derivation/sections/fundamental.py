@@ -14,7 +14,7 @@ from bpcompile.derivation.numerals import axis_symbol
 from bpcompile.derivation.steps import Adjoint, adjoint, inlined
 from bpcompile.derivation.view import whole
 from bpcompile.derivation.writing import distinct, line, text
-from bpcompile.program.nodes import Axis, Expr, axis
+from bpcompile.program.nodes import Axis, Expr, axis, load, substitute
 
 
 def fundamental_section(context: Context) -> Section:
@@ -100,8 +100,9 @@ def _derived(general: Context, tensor: str, last: bool | None, label: str) -> tu
     lines.append(line(names, change(a.contracted), "the deltas pick one term"))
     result = change(inlined(general, a.simplified, tensor))
     if tensor == "z":
-        reason = "the cost reads the last layer" if last else "the next layer’s sum, by the chain rule"
-        lines.append(line(names, result, reason))
+        if not last:
+            lines.append(line(names, change(_through_the_next_layer(general, a.simplified)), "a is read by the next layer"))
+        lines.append(line(names, result, "the cost reads the last layer" if last else "its local derivative is the weight"))
     left = names.adjoint(tensor, subscripts)
     claim = Claim("gradient", tensor)
     equation = Equation(left, distinct(lines), claim, axes, f"abstract.{label}")
@@ -110,6 +111,13 @@ def _derived(general: Context, tensor: str, last: bool | None, label: str) -> tu
         row(matrix.left, Operator("=", "relation"), matrix.lines[0].shown), None, matrix.lines[0].reason, False, "⇒"
     )
     return Equation(left, (*equation.lines, shown), claim, axes, f"abstract.{label}", world="abstract"), matrix
+
+
+def _through_the_next_layer(general: Context, e: Expr) -> Expr:
+    """The derivative by the output of a layer as the chain rule gives it, before any local derivative is put in."""
+    a = adjoint(general, "a")
+    assert a is not None
+    return substitute(e, {load("a.bar", places(a.axes)): a.chain})
 
 
 def _matrix_result(general: Context, a: Adjoint, result: Expr, at: tuple[Expr, ...], label: str) -> Equation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
-from bpcompile.derivation.document import Block, Box, Claim, Equation, Paragraph, Picture, Section, Table, Text
+from bpcompile.derivation.document import Block, Box, Claim, Equation, Paragraph, Picture, Section, Table, Text, Together
 from bpcompile.derivation.formula import laid_out
 from bpcompile.derivation.notation import Operator, Symbol, row
 from bpcompile.derivation.places import shown, tensor_axes
@@ -19,11 +19,8 @@ def network_section(context: Context) -> Section:
     assert network is not None
     blocks: list[Block] = [Paragraph(_introduction(context)), picture(context), symbols(context)]
     blocks.append(Paragraph(("The forward pass computes, in this order" + _side_by_side(context) + ":",)))
-    for call in network.calls:
-        for equation in call.equations:
-            target = call.resolve[equation.lhs.tensor]
-            blocks.extend(forward_equations(context, target))
-    blocks.extend(forward_equations(context, LOSS))
+    targets = [call.resolve[e.lhs.tensor] for call in network.calls for e in call.equations]
+    blocks.append(Together(tuple(e for t in (*dict.fromkeys(targets), LOSS) for e in forward_equations(context, t))))
     rules = _rules(context)
     if rules:
         words = "Before anything is differentiated, the compiler rewrites what overflows or cancels; each rule that fired:"
@@ -78,10 +75,10 @@ def symbols(context: Context) -> Table:
     return Table((("symbol",), ("what",), ("shape",), ("name in the code",)), tuple(rows))
 
 
-def forward_equations(context: Context, target: str) -> list[Block]:
+def forward_equations(context: Context, target: str) -> list[Equation]:
     """The equation of one tensor as typed, with indices and as matrices."""
     s = context.forward.get(target)
-    found: list[Block] = []
+    found: list[Equation] = []
     if s is None:
         return found
     for name in [n for n in context.forward if n.startswith(f"{target}.start")]:

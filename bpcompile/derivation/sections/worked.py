@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
-from bpcompile.derivation.document import Block, Equation, Line, Paragraph, Section
+from bpcompile.derivation.document import Block, Equation, Line, Paragraph, Section, Together
 from bpcompile.derivation.matrix import orientation
 from bpcompile.derivation.notation import Grid, Notation, Number, Operator, Script, Symbol, row
 from bpcompile.derivation.numerals import number
@@ -35,28 +35,32 @@ def worked_section(context: Context) -> Section | None:
     names, eta = context.names, context.options.learning_rate
     blocks: list[Block] = [Paragraph(("Given are, for one example and with parameters as they stand before the step:",))]
     given = [n for n in world.given if n in context.own]
-    blocks += [_numbers(context, symbol(context, n, bold=_is_matrix(world, n)), world.given[n], n) for n in given]
+    blocks.append(
+        Together(tuple(_numbers(context, symbol(context, n, bold=_is_matrix(world, n)), world.given[n], n) for n in given))
+    )
     blocks.append(Paragraph(("The forward pass:",)))
     arrays = world.values.arrays
-    blocks += [
-        _numbers(context, symbol(context, n, bold=_is_matrix(world, n)), arrays[n], n)
-        for n in context.stable
-        if n in context.own and n in arrays
-    ]
+    computed = [n for n in context.stable if n in context.own and n in arrays]
+    blocks.append(
+        Together(tuple(_numbers(context, symbol(context, n, bold=_is_matrix(world, n)), arrays[n], n) for n in computed))
+    )
     blocks.append(Paragraph(("The backward pass:",)))
     gradients: dict[str, Array] = {}
     arrays |= world.adjoints()
+    backward: list[Equation] = []
     for tensor in context.collected:
         found = None if tensor in context.view.definitions or tensor == LOSS else adjoint(context, tensor)
         if found is None or found.simplified is None or trivial(context, found):
             continue
-        blocks += _compiler_values(context, world, tensor)
+        backward += _compiler_values(context, world, tensor)
         value = world.values.over(found.simplified, found.axes)
         gradients[tensor] = arrays[f"{tensor}.bar"] = value
         left = names.adjoint(tensor, (), "bold" if _is_matrix(world, tensor) else "italic")
-        blocks.append(_numbers(context, left, value, tensor))
+        backward.append(_numbers(context, left, value, tensor))
+    blocks.append(Together(tuple(backward)))
     step = row(Symbol("η"), Operator("=", "relation"), Number(f"{eta:g}"))
     blocks.append(Paragraph(text("One step of gradient descent with learning rate ", step, ":")))
+    updates: list[Equation] = []
     for name, info in context.network.parameters.items():
         if name in gradients and info.trainable:
             left = symbol(context, name, bold=_is_matrix(world, name))
@@ -64,7 +68,8 @@ def worked_section(context: Context) -> Section | None:
             change = row(left, Operator("−"), Symbol("η"), gradient)
             after = world.given[name] - eta * gradients[name]
             lines = (Line(change, relation="←"), Line(numbers(context, after, name)))
-            blocks.append(Equation(left, lines))
+            updates.append(Equation(left, lines))
+    blocks.append(Together(tuple(updates)))
     return Section("worked", "The same with numbers", tuple(blocks))
 
 
@@ -105,10 +110,10 @@ def _fitting(context: Context, name: str, value: Any, like: Array) -> Array:
     raise BPCompileError(f"The example gives '{name}' in the shape {np.shape(value)}; it is {shape}.")
 
 
-def _compiler_values(context: Context, world: World, tensor: str) -> list[Block]:
+def _compiler_values(context: Context, world: World, tensor: str) -> list[Equation]:
     """Values of the compiler's own that the next line reads, such as a softmax."""
     found = adjoint(context, tensor)
-    blocks: list[Block] = []
+    blocks: list[Equation] = []
     if found is None or found.simplified is None:
         return blocks
     for name in context.stable:

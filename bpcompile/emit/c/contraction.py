@@ -73,11 +73,11 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
     right = _operand_text(plan, plan.right, unit)
     target = "" if not plan.direct else _place_text(plan, writer, unit)
     finish = finish_tile(plan, writer, unit)
-    columns, columns_batch = count(plan.columns)
     tables = plan.tables
-    family = "steps" if not tables else "rows" if single_stride(plan.left_rows) is None else "tables"
+    family = "turned" if plan.turned else "steps" if not tables else "rows" if single_stride(plan.left_rows) is None else "tables"
     right_step = single_stride(plan.right_depth)
-    right_table = right_step is None or (tables and plan.in_place)
+    right_table = right_step is None or plan.turned or (tables and plan.in_place)
+    table_start = " + first" if plan.tables_once else ""
     right_from = "panel"
     if plan.in_place:
         start = "" if plan.packing == "table" else " + column"
@@ -86,7 +86,11 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "root": root.lines,
         "outer": [*outer_lines, *unit.lines],
         "finish": finish,
-        "width": "BP_TILE_VECTORS * LANES" if columns_batch else f"BP_PANEL_VECTORS({columns}) * LANES",
+        "width": _width_text(plan),
+        "strips": _strips_text(plan, "columns"),
+        "pieces": plan.pieces,
+        "by_pieces": _by_pieces_text(plan),
+        "piece_start": offset_text(plan.right_columns, "start") or "0",
         "rows": count_text(plan.rows),
         "columns": count_text(plan.columns),
         "depths": _depths_text(plan),
@@ -106,6 +110,7 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "in_place": plan.in_place,
         "in_place_text": _in_place_text(plan, writer.dtype),
         "dot": plan.dot,
+        "turned": plan.turned,
         "prefetch": plan.prefetch,
         "prefetch_target": plan.prefetch_target,
         "dot_rows": DOT_ROWS,
@@ -117,17 +122,18 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "right_step": right_step,
         "row_step": single_stride(plan.left_rows),
         "right_first": "0" if right_table else f"first * {right_step}",
-        "rights": "rights" if right_table else "NULL",
         "right_from": right_from,
         "right_width": f"packed ? WIDTH : {right_step}" if plan.in_place else "WIDTH",
-        "right_table": "packed ? inside : rights" if plan.in_place else "inside",
+        "right_table": f"packed ? inside : rights{table_start}" if plan.in_place else "inside",
+        "lefts": f"lefts{table_start}",
+        "rights": f"rights{table_start}" if right_table else "NULL",
         "target_column": "column" if single_stride(spans(plan.columns, (plan.target,))) else "0",
-        "panel_depth": -(-plan.depth_block // 16) * 16,
+        "panel_depth": -(-plan.depth_block // 16) * 16 + (16 if plan.turned else 0),
         "column_step": single_stride(plan.right_columns),
         "table": _tables(plan, right_table),
     }
     needed = ["tiles", "shuffles", "sums", "runs"] if plan.run else ["tiles", family, "shuffles", "panels"]
-    needed += ["sums", "dots"] if plan.dot else []
+    needed += ["sums", "dots"] if plan.dot else ["pieces"] if plan.pieces else []
     helpers = [_helper(part) for part in needed]
     return data, helpers
 
@@ -180,6 +186,30 @@ def _in_place_text(plan: Plan, dtype: str) -> str:
     return f"rows <= {PACKED_ROWS} || depths <= {depth}"
 
 
+def _width_text(plan: Plan) -> str:
+    """C text of the columns of a panel."""
+    columns, batch = count(plan.columns)
+    if batch:
+        return "BP_TILE_VECTORS * LANES"
+    vectors = f"BP_PANEL_VECTORS({columns})"
+    if plan.pieces:
+        vectors = f"({_by_pieces_text(plan)} ? BP_PIECE_VECTORS({columns}, {plan.pieces}) : {vectors})"
+    return f"{vectors} * LANES"
+
+
+def _strips_text(plan: Plan, columns: str) -> str:
+    """C text of the number of panels that cover some columns."""
+    width = _width_text(plan)
+    whole = f"BP_PARTS({columns}, {width})"
+    if not plan.pieces:
+        return whole
+    return f"({_by_pieces_text(plan)} ? BP_PARTS(BP_PIECES({columns}, {plan.pieces}), {width} / LANES) : {whole})"
+
+
+def _by_pieces_text(plan: Plan) -> str:
+    return f"BP_BY_PIECES({plan.pieces}, {count_text(plan.rows)})"
+
+
 def _depths_text(plan: Plan) -> str:
     size, batch = count(plan.depth)
     size //= max(plan.run, 1)
@@ -188,7 +218,8 @@ def _depths_text(plan: Plan) -> str:
 
 def _tables(plan: Plan, right_table: bool) -> dict[str, object]:
     """Statements that fill tables of addresses along the depth (and, for panels, along the columns)."""
-    needed: dict[str, object] = {"left": plan.tables, "right": right_table}
+    needed: dict[str, object] = {"left": plan.tables, "right": right_table, "once": plan.tables_once}
+    needed["size"] = count(plan.depth)[0] if plan.tables_once else "DEPTH"
     needed["depth_start"], needed["depth_next"] = odometer(plan.both_depth, ("l", "r"), "d", "first")
     needed["column_start"], needed["column_next"] = odometer(plan.right_columns, ("c",), "d", "column")
     return needed
@@ -196,12 +227,7 @@ def _tables(plan: Plan, right_table: bool) -> dict[str, object]:
 
 def _units_text(plan: Plan) -> str:
     size, batch = count(plan.outer)
-    columns, columns_batch = count(plan.columns)
-    parts = [str(size) if not batch else f"n * {size}"]
-    if columns_batch:
-        parts.append(f"BP_PARTS(n * {columns}, BP_TILE_VECTORS * LANES)")
-    else:
-        parts.append(f"BP_PARTS({columns}, BP_PANEL_VECTORS({columns}) * LANES)")
+    parts = [str(size) if not batch else f"n * {size}", _strips_text(plan, count_text(plan.columns))]
     if plan.row_block is not None:
         parts.append(f"BP_PARTS({count_text(plan.rows)}, {plan.row_block})")
     return " * ".join(p for p in parts if p != "1") or "1"

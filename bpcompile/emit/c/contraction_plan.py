@@ -33,6 +33,12 @@ PACKED_DEPTH: Final = 64
 """Depths from which a panel of contiguous columns is worth the copy."""
 VECTOR_ROWS: Final = 128
 """Rows up to which vectors of columns that lie apart are read in place."""
+TURNED_ROWS: Final = 160
+"""The most rows of sums that share a panel of turned squares."""
+TURNED_LANES: Final = 16
+"""Lanes for which the cost of turning is estimated."""
+ONCE_DEPTHS: Final = 1024
+"""Depths whose addresses are found once for all units of work, and not block by block."""
 RUN_BLOCK: Final = 2048
 """Depths that are summed along runs before the lanes are added up."""
 LARGE_ROWS: Final = 480
@@ -64,7 +70,8 @@ class Plan:
     ``outer`` axes are counted by the units of work, outermost first. ``columns`` are what a panel runs along, as one loop
     where the target is stored by vectors (``column_loop``). ``direct``: tiles are added up in the target itself, or, if
     that is not stored, where the epilogue stores one of its results in the end (``host`` names the tensor).
-    ``prefetch``: the next panel's memory, and (``prefetch_target``) the next tile's, is asked for ahead of time.
+    ``pieces``: the length of the contiguous stretches that the columns consist of, if they may be read in place by vectors
+    that end with them. ``turned``: rows and columns are exchanged, and the target is stored column by column. ``prefetch``: the next panel's memory, and (``prefetch_target``) the next tile's, is asked for ahead of time.
     """
 
     kernel: Contraction
@@ -88,6 +95,8 @@ class Plan:
     depths_first: bool
     strips_first: bool
     run: int = 0
+    pieces: int = 0
+    turned: bool = False
     prefetch: bool = False
     prefetch_target: bool = False
 
@@ -124,6 +133,12 @@ class Plan:
         return batch or size // max(self.run, 1) > self.depth_block
 
     @property
+    def tables_once(self) -> bool:
+        """True if addresses along the depth are found once, before all units of work."""
+        size, batch = count(self.depth)
+        return not batch and not self.run and size <= ONCE_DEPTHS
+
+    @property
     def row_width(self) -> int:
         """The stride of the target's rows, where the plan is direct."""
         return single_stride(spans(self.rows, (self.target,))) or 0
@@ -131,12 +146,18 @@ class Plan:
 
 def make_plan(kernel: Contraction, writer: ExpressionWriter) -> Plan:
     """Decide how to compute a contraction."""
+    plan = _draft(kernel, writer, turned=False)
+    return _with_tiles(_draft(kernel, writer, turned=True) if _turns(plan) else plan)
+
+
+def _draft(kernel: Contraction, writer: ExpressionWriter, turned: bool) -> Plan:
+    """Which axes are rows, columns and depth, in which order; tiles are decided later."""
     host = _host(kernel, writer)
     target = address_form(host, writer.layout(host.value[0])[0])
     written = _elementwise_uses(kernel, writer)
     left, right = (Operand(e, address_form(e, writer.layout(e.value[0])[0])) for e in (kernel.left, kernel.right))
     rows, columns = kernel.rows, kernel.columns
-    if _swapped(target, rows, columns):
+    if _swapped(target, rows, columns) != turned:
         left, right, rows, columns = right, left, columns, rows
     rows = ordered(rows, (target, left.form))
     columns = ordered(columns, (target, right.form))
@@ -150,32 +171,55 @@ def make_plan(kernel: Contraction, writer: ExpressionWriter) -> Plan:
     local = host.value[0] in kernel.local
     stored_whole = single_stride(spans(panel, (target,))) in (0, 1)
     direct = not local and stored_whole and single_stride(spans(rows, (target,))) is not None
-    draft = Plan(
+    return Plan(
         kernel, left, right, host.value[0], target, outer, rows, panel, depth, row_loops, column_loop, direct,
         packing="table", in_place=False, dot=False, tables=False, depth_block=0, row_block=None, depths_first=False,
-        strips_first=False,
+        strips_first=False, turned=turned,
     )  # fmt: skip
-    return _with_tiles(draft)
+
+
+def _turns(plan: Plan) -> bool:
+    """True if the left operand should be the packed one: a sum over examples whose packed operand would be a window.
+
+    Its columns are then contiguous along the depth, and turning squares of them is cheap where many rows use the panel.
+    The target, small beside the depth, is stored column by column.
+    """
+    found, last = spans(plan.depth, (plan.left.form,)), single_stride(spans(plan.rows, (plan.left.form,)))
+    size, batch = count(plan.rows)
+    windows, any_batch = count(plan.columns)
+    if plan.outer or batch or any_batch or last is None or not count(plan.depth)[1] or _packing(plan) != "table":
+        return False
+    if found[-1].strides != (1,) or found[-1].size < 2 * TURNED_LANES or windows < 2 * TURNED_LANES:
+        return False
+    vectors = -(-size // TURNED_LANES)
+    turned = vectors * (1 / 0.95 + 6 / windows)
+    length = _run(plan)
+    along_runs = size / TURNED_LANES * (-(-length // TURNED_LANES) * TURNED_LANES) / length / 0.84 if length else turned + 1
+    return turned < along_runs
+
+
+def _packing(plan: Plan) -> Packing:
+    columns, depth = single_stride(plan.right_columns), single_stride(plan.right_depth)
+    if columns in (0, 1) and count(plan.columns) != (1, False):
+        return "rows"
+    return "transposed" if columns is not None and (depth == 1 or plan.turned) else "table"
 
 
 def _with_tiles(plan: Plan) -> Plan:
     columns, depth = single_stride(plan.right_columns), single_stride(plan.right_depth)
-    packing: Packing = "table"
-    if columns in (0, 1) and count(plan.columns) != (1, False):
-        packing = "rows"
-    elif depth == 1 and columns is not None:
-        packing = "transposed"
+    packing = _packing(plan)
     # Vectors of columns that lie apart are read in place where the panel would serve few rows only.
     size, batch = count(plan.rows)
     few_rows = not batch and size <= VECTOR_ROWS
     last = plan.right_columns[-1] if plan.right_columns else None
     apart = packing == "table" and few_rows and last is not None and last.strides == (1,) and last.size >= 8
+    pieces = last.size if apart and last is not None and single_stride(plan.left_rows) is not None else 0
     in_place = packing == "rows" or apart
     left_steps_rows = single_stride(plan.left_rows) is not None
     left_steps = left_steps_rows and single_stride(plan.left_depth) is not None
-    tables = not left_steps or apart or (in_place and depth is None)
+    tables = not left_steps or apart or plan.turned or (in_place and depth is None)
     run = _run(plan) if packing == "table" and left_steps_rows else 0
-    dot = packing == "transposed" and left_steps and single_stride(plan.left_depth) == 1
+    dot = packing == "transposed" and not plan.turned and left_steps and single_stride(plan.left_depth) == 1
     if run:
         packing, in_place, tables = "runs", False, True
     size, batch = count(plan.depth)
@@ -190,6 +234,7 @@ def _with_tiles(plan: Plan) -> Plan:
     )
     return replace(
         plan, packing=packing, dot=dot, in_place=in_place, tables=tables, depth_block=depth_block, row_block=row_block, run=run,
+        pieces=0 if run else pieces,
         strips_first=strips_first, depths_first=depths_first,
         prefetch=packing in ("rows", "transposed") and None not in (columns, depth) and _large(plan.columns, plan.depth),
         prefetch_target=plan.direct and _large(plan.rows, plan.columns),
@@ -220,6 +265,8 @@ def _row_block(plan: Plan, blocks: bool) -> tuple[int | None, bool]:
     Enough units to share out, and panels that pay for themselves; rows whose block of depth fills the second-level cache
     are cut, and all strips use one block of them before the next.
     """
+    if plan.turned:
+        return _turned_rows(plan), False
     if not plan.direct and blocks:
         return LOCAL_ROWS, False
     size, batch = count(plan.rows)
@@ -231,6 +278,13 @@ def _row_block(plan: Plan, blocks: bool) -> tuple[int | None, bool]:
     if strips >= 16 or rows <= 96:
         return None if not batch else 960, False
     return (192 if rows >= 768 else 48), False
+
+
+def _turned_rows(plan: Plan) -> int:
+    """Rows that share a panel of turned squares: enough to pay for it, and a unit of work for each of two threads."""
+    size, _ = count(plan.rows)
+    blocks = max(-(-size // TURNED_ROWS), 2 if size >= 96 and count(plan.columns)[0] <= 48 else 1)
+    return -(-(-(-size // blocks)) // 8) * 8
 
 
 def _balanced(size: int, limit: int) -> int:

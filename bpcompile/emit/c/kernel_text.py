@@ -233,7 +233,8 @@ def canonical_key(kernel: KernelText) -> str:
         name = match.group()
         return numbers.setdefault(name, f"@{len(numbers)}") if name in renamed else name
 
-    parts = [", ".join(a.declaration for a in kernel.arguments), *kernel.helpers, kernel.scratch]
+    parts = [", ".join(a.declaration for a in kernel.arguments), kernel.scratch]
     for phase in kernel.phases:
         parts += [phase.attributes, phase.units, phase.work, phase.body]
-    return _IDENTIFIER.sub(rename, _COMMENT.sub("", "\0".join(parts)))
+    named = _IDENTIFIER.sub(rename, _COMMENT.sub("", "\0".join(parts)))
+    return "\0".join((named, *kernel.helpers))  # helpers know no names of the user's
