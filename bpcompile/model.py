@@ -11,7 +11,6 @@ import math
 import os
 import weakref
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +21,10 @@ from bpcompile.arrays import check_names, conform
 from bpcompile.backend import Backend, OptimizerState
 from bpcompile.errors import ArrayError, DataError, TrainingError, nearest
 from bpcompile.language.initializers import initial_values
+from bpcompile.nonfinite import guarded, origin
 from bpcompile.parameters import Gradients, Parameters, State, gathered
 from bpcompile.signature import Signature
+from bpcompile.weights import customary, on_host, read_safetensors
 
 if TYPE_CHECKING:
     from bpcompile.cost import Cost
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 _WORD = 1 << 64
+_ADVICE = "Lower the learning rate, look at the data, or guard the equation with where(...)."
 
 
 class Model:
@@ -141,8 +143,8 @@ class Model:
                 guess = nearest(ours, self.signature.parameters.names)
                 raise ArrayError(f"'rename' names '{ours}', which is no parameter.", hint=guess)
         known = self.signature.parameters.places
-        names = {name: rename.get(name, name if name in known else _customary(name)) for name in values}
-        return self.parameters({names[name]: _on_host(v) for name, v in values.items()})
+        names = {name: rename.get(name, name if name in known else customary(name)) for name in values}
+        return self.parameters({names[name]: on_host(v) for name, v in values.items()})
 
     def save(self, path: str | os.PathLike[str], params: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> None:
         """Write parameters (and a state) to a safetensors file."""
@@ -167,11 +169,11 @@ class Model:
         ArrayError
             If what it holds does not fit this network.
         """
-        return self.parameters({k: v for k, v in _safetensors(path).items() if not k.startswith("state/")})
+        return self.parameters({k: v for k, v in read_safetensors(path).items() if not k.startswith("state/")})
 
     def load_state(self, path: str | os.PathLike[str]) -> State:
         """Read the state from a safetensors file."""
-        found = {k.removeprefix("state/"): v for k, v in _safetensors(path).items() if k.startswith("state/")}
+        found = {k.removeprefix("state/"): v for k, v in read_safetensors(path).items() if k.startswith("state/")}
         return State(self.signature.states, gathered(self.signature.states, found, self.signature.real, "state"))
 
     # --- calls ----------------------------------------------------------------------------------------------------
@@ -244,9 +246,16 @@ class Model:
         vector = self._parameters(params)
         arrays, n = self._arrays(data, targets=True)
         numbers = (int(key) % _WORD, int(step) % _WORD)
-        loss, grads = self._backend.value_and_grad(vector, arrays, n, self._state(state), *numbers, bool(training))
-        if self.check_finite:
-            _check_finite(loss, grads)
+        moving = self._state(state)
+        before = moving.flat.copy() if self.check_finite else None
+        loss, grads = self._backend.value_and_grad(vector, arrays, n, moving, *numbers, bool(training))
+        if before is not None:
+            trouble = _not_finite(loss, grads)
+            if trouble:
+                moving.flat[:] = before
+                given = {s.name: a for s, a in zip(self.signature.arrays, arrays, strict=True) if a is not None}
+                where = origin(self.network, vector, given, moving, *numbers, self.signature.dtype)
+                raise TrainingError(f"{trouble} {where}".rstrip(), hint=_ADVICE)
         return loss, grads
 
     def bind(
@@ -272,6 +281,7 @@ class Model:
         shuffle: bool = True,
         learning_rate: float | None = None,
         state: State | None = None,
+        check_finite: bool = True,
         **data: Any,
     ) -> float:
         """Go through the examples once, with an update after each batch; a smaller last batch counts too.
@@ -293,6 +303,8 @@ class Model:
             Instead of the optimizer's.
         state : State, optional
             Needed where the network has a state, which moves on in place.
+        check_finite : bool
+            Notice a loss, gradient or parameter that is no longer finite.
         **data
             All examples: inputs and targets by name.
 
@@ -300,6 +312,12 @@ class Model:
         -------
         float
             The mean loss over the examples, each batch taken with the parameters of its time.
+
+        Raises
+        ------
+        TrainingError
+            If something was not finite: parameters, state and the optimizer's vectors are then those of before the step
+            that failed, and the step and the equation are named.
         """
         self._needs_loss()
         if self.optimizer is None:
@@ -317,15 +335,37 @@ class Model:
         arrays, n = self._arrays(data, targets=True)
         ready = [a.copy() if np.may_share_memory(a, params.flat) else a for a in arrays if a is not None]
         order = np.random.default_rng([int(seed), n]).permutation(n) if shuffle else np.arange(n)
-        own = self.optimizer_state(params)
-        losses = self._backend.train_epoch(
-            params, ready, n, int(batch_size), order.astype(np.int32), self._state(state), own.moments,
-            {"learning_rate": rate}, int(seed) % _WORD, own.step,
-        )  # fmt: skip
+        size, order = min(int(batch_size), n), order.astype(np.int32)
+        own, moving, key = self.optimizer_state(params), self._state(state), int(seed) % _WORD
+
+        def run(rows: Array) -> Array:
+            numbers = {"learning_rate": rate}
+            return self._backend.train_epoch(
+                params, ready, len(rows), size, rows, moving, own.moments, numbers, key, own.step
+            )
+
+        if not check_finite:
+            losses = run(order)
+        else:
+            losses, failed = guarded(run, (params.flat, moving.flat, own.moments.flat), order, size)
+            if failed is not None:
+                own.step += failed
+                batch = order[failed * size : (failed + 1) * size]
+                raise self._trouble(params, [a[batch] for a in ready], moving, key, own.step)
         own.step += len(losses)
-        weights = np.full(len(losses), min(batch_size, n), np.float64)
-        weights[-1] = n - (len(losses) - 1) * min(batch_size, n)
+        weights = np.full(len(losses), size, np.float64)
+        weights[-1] = n - (len(losses) - 1) * size
         return float(np.average(losses.astype(np.float64), weights=weights))
+
+    def _trouble(self, params: Parameters, batch: list[Array], state: State, key: int, step: int) -> TrainingError:
+        """The error that names a step which gave something that is not finite, and where it began."""
+        data = {s.name: a for s, a in zip(self.signature.arrays, batch, strict=True)}
+        found = origin(self.network, params, data, state, key, step, self.signature.dtype)
+        where = found or "Loss and gradients are finite, but the update of the parameters is not."
+        return TrainingError(
+            f"Step {step + 1} gave NaN or infinity. {where} The parameters are those of before that step.",
+            hint=_ADVICE,
+        )
 
     def optimizer_state(self, params: Parameters) -> OptimizerState:
         """Give what the optimizer keeps of these parameters."""
@@ -382,32 +422,11 @@ class Model:
             raise TrainingError("The network has no loss, so that it has no gradient.", hint="bp.Network(z, loss=...)")
 
 
-def _customary(name: str) -> str:
-    layer, _, last = name.rpartition(".")
-    ours = {"weight": "W", "bias": "b"}.get(last, last)
-    return f"{layer}.{ours}" if layer else ours
-
-
-def _on_host(value: Any) -> Array:
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-
-
-def _safetensors(path: str | os.PathLike[str]) -> dict[str, Array]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    if not Path(path).is_file():
-        raise DataError(f"There is no file '{path}'.")
-    try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"'{path}' cannot be read as safetensors: {error}.") from error
-
-
-def _check_finite(loss: float, grads: Gradients) -> None:
+def _not_finite(loss: float, grads: Gradients) -> str:
     if not math.isfinite(loss):
-        raise TrainingError(f"The loss is {loss}.", hint="Lower the learning rate, or look for a division by zero.")
+        return f"The loss is {loss}."
     for name, array in grads.items():
         if not np.isfinite(array).all():
             place = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
-            raise TrainingError(f"The gradient of '{name}' is {array[place]} at {place}; the loss is {loss:g}.")
+            return f"The gradient of '{name}' is {array[place]} at {place}; the loss is {loss:g}."
+    return ""

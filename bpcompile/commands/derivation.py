@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from bpcompile.commands.run import write_text
-from bpcompile.commands.session import compiled, derivation_text, open_spec
+from bpcompile.commands.session import compiled, derivation_texts, open_spec
 from bpcompile.commands.tables import network_rows, network_table
 from bpcompile.errors import BPCompileError, nearest
 
@@ -19,7 +19,7 @@ def derive_spec(spec: Path, console: Console, *, out: Path | None) -> dict[str, 
     """Write the derivation to a file, or as Markdown to stdout."""
     session = open_spec(spec)
     if out is None:
-        text = derivation_text(session, "md")
+        text = derivation_texts(session, ("md",))["md"]
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         return {"network": session.spec.network.name, "markdown": text}
     kind = out.suffix.lstrip(".").lower()
@@ -34,7 +34,7 @@ def derive_spec(spec: Path, console: Console, *, out: Path | None) -> dict[str, 
 
         derive(session.spec.network).pdf(out)
     else:
-        write_text(out, derivation_text(session, kind))
+        write_text(out, derivation_texts(session, (kind,))[kind])
     console.print(f"derivation written to {out}", highlight=False)
     return {"network": session.spec.network.name, "artifacts": {"derivation": str(out)}}
 

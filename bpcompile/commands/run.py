@@ -19,12 +19,12 @@ from bpcompile.commands.session import (
     compile_options,
     compiled,
     data_of,
-    derivation_text,
+    derivation_texts,
     open_spec,
     optimizer_of,
 )
 from bpcompile.commands.tables import check_table, count_text, network_table, seconds_text
-from bpcompile.errors import BPCompileError, NetworkError
+from bpcompile.errors import BPCompileError, NetworkError, TrainingError
 from bpcompile.training.loop import Epoch, History, evaluate, fit
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(
     console.print()
     build_meanwhile(session, check, changes)
     split = data_of(session)
-    derivation = {kind: derivation_text(session, kind) for kind in ("tex", "md")} if derive else {}
+    derivation = derivation_texts(session, ("tex", "md")) if derive else {}
     model = compiled(session, **changes)
     show_compiled(console, session, model)
     result: dict[str, Any] = {"network": network.name, "parameters": network.parameter_count, "compile": facts_of(model)}
@@ -63,11 +63,12 @@ def run(
             return {**result, "warnings": session.warnings}
     if derive:
         artifacts |= write_derivation(network.name, derivation, console, out)
-    trained, score = train_model(session, console, model, split.train, split.test, epochs=epochs)
+    path = out / f"{network.name}.safetensors"
+    trained, score = train_model(session, console, model, split.train, split.test, path=path, epochs=epochs)
     params, state, history = trained
     if score is not None and score.accuracy is not None:
         result["accuracy"] = score.accuracy
-    artifacts["parameters"] = str(save(model, params, state, out / f"{network.name}.safetensors"))
+    artifacts["parameters"] = str(save(model, params, state, path))
     result |= {
         "loss": history.epochs[-1].loss if history.epochs else None,
         "held_out_loss": None if score is None else score.loss,
@@ -142,8 +143,8 @@ def show_check(console: Console, session: Session, report: CheckReport) -> None:
     verdict = "[green]passed[/]" if report.passed else "[bold red]FAILED[/]"
     console.print(
         f"{verdict}: worst relative error {report.worst:.1e} (tolerance {report.tolerance:g}, floor {report.floor:.1g}, "
-        f"{report.examples} examples) in {seconds_text(session.seconds['check'])}, of which differences may take "
-        f"{seconds_text(report.budget)}"
+        f"{report.examples} examples) in {seconds_text(session.seconds['check'])}; "
+        f"elements and examples chosen for {seconds_text(report.budget)} at most"
     )
     console.print()
 
@@ -164,10 +165,14 @@ def train_model(
     train: Mapping[str, Array],
     test: Mapping[str, Array],
     *,
+    path: Path,
     epochs: int | None = None,
     start: tuple[Parameters, State] | None = None,
 ) -> tuple[tuple[Parameters, State, History], Any]:
-    """Train as the spec says, under a progress bar; give what came out, and the score on what was held out."""
+    """Train as the spec says, under a progress bar; give what came out, and the score on what was held out.
+
+    Where training fails, the last good parameters are saved to `path`.
+    """
     section = session.spec.training
     params, state = start or (model.init(section.seed), model.init_state())
     count = section.epochs if epochs is None else epochs
@@ -178,10 +183,14 @@ def train_model(
         def report(epoch: Epoch, history: History) -> None:
             progress.update(task, advance=1, text=_epoch_text(epoch, history))
 
-        history = fit(
-            model, params, train, epochs=count, batch_size=section.batch_size, seed=section.seed,
-            held_out=test, state=state, report=report,
-        )  # fmt: skip
+        try:
+            history = fit(
+                model, params, train, epochs=count, batch_size=section.batch_size, seed=section.seed,
+                held_out=test, state=state, report=report,
+            )  # fmt: skip
+        except TrainingError as error:
+            saved = save(model, params, state, path)
+            raise TrainingError(f"{error.message} They are in {saved}.", hint=error.hint) from error
     if history.interrupted:
         console.print("[yellow]interrupted[/]: the parameters of this moment are kept")
     has_test = bool(test) and len(next(iter(test.values()))) > 0
@@ -275,7 +284,7 @@ def train_spec(
     if resume is not None:
         start = (model.load(resume), model.load_state(resume) if model.signature.states.names else model.init_state())
     (params, state, history), score = train_model(
-        session, console, model, split.train, split.test, epochs=epochs, start=start
+        session, console, model, split.train, split.test, path=out, epochs=epochs, start=start
     )
     path = save(model, params, state, out)
     console.print(f"parameters in {path}", highlight=False)

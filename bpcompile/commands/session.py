@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,15 +102,14 @@ def checked(session: Session, data: Mapping[str, Array] | None, *, model: Model 
         return check_gradients(session.spec.network, model=model, **options, **few)
 
 
-def derivation_text(session: Session, kind: str) -> str:
-    """The derivation as LaTeX, Markdown or HTML."""
+def derivation_texts(session: Session, kinds: Sequence[str]) -> dict[str, str]:
+    """The derivation as LaTeX (``tex``), Markdown (``md``) or HTML (``html``), derived once."""
     from bpcompile.derivation.derive import derive
 
     with session.step("derive"):
         derivation = derive(session.spec.network)
-        texts = {"tex": derivation.latex, "md": derivation.markdown, "html": derivation.html}
-        text: str = texts[kind]()
-        return text
+        texts: dict[str, Callable[[], str]] = {"tex": derivation.latex, "md": derivation.markdown, "html": derivation.html}
+        return {kind: texts[kind]() for kind in kinds}
 
 
 def _field(value: Any) -> Field:

@@ -61,10 +61,10 @@ class Letters:
         self.taken.add(name)
         return Axis(name, a.extent)
 
-    def all(self, axes: Iterable[Axis]) -> dict[Axis, Axis]:
+    def all(self, axes: Iterable[Axis], avoid: Iterable[str] = ()) -> dict[Axis, Axis]:
         """New names for several axes; the batch keeps its own."""
         distinct = list(dict.fromkeys(axes))
-        names = [a.name for a in distinct]
+        names = [*(a.name for a in distinct), *avoid]
         return {a: (a if a.name == "n" and a.extent is None else self.fresh(a, names)) for a in distinct}
 
 

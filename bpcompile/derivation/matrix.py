@@ -255,7 +255,7 @@ class _Recognizer:
 
     def selected(self, condition: Expr, value: Expr, r: Axis, c: Axis | None) -> Expr | None:
         """``value`` where the condition holds, else 0."""
-        if condition.op == "eq" and c is not None and set(condition.args) == {axis(r), axis(c)}:
+        if condition.op == "eq" and c is not None and r.extent == c.extent and set(condition.args) == {axis(r), axis(c)}:
             along = self.matrix(substitute(value, {axis(c): axis(r)}), r, None)
             return None if along is None else node("diagonal", (along,))
         if not self.free(condition):

@@ -65,7 +65,7 @@ def _(block: Paragraph) -> str:
 
 @block_latex.register
 def _(block: Bullets) -> str:
-    return "\n".join([r"\begin{itemize}", *(rf"\item {_inline(i)}" for i in block.items), r"\end{itemize}"])
+    return "\n".join([r"\begin{itemize}\raggedright", *(rf"\item {_inline(i)}" for i in block.items), r"\end{itemize}"])
 
 
 @block_latex.register

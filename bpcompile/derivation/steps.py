@@ -135,7 +135,8 @@ def _letters_of_domain(
         everything.update(dict.fromkeys((*c.source.axes, *c.source.over)))
         read.update(dict.fromkeys(a for a in c.source.axes if a not in solved))
         summed.update(dict.fromkeys(a for a in c.source.over if a not in solved))
-    names = letters.all(read)
+    bare = {i.value for c in steps for i in c.access.args if i.op == "axis"}
+    names = letters.all(read, [a.name for a in summed if a not in bare])
     names |= letters.all(a for a in summed if a not in names)
     return {a: names[a] if a in names else Axis(f"{a.name}''", a.extent) for a in everything}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 
 from bpcompile.program.access import step_statements
@@ -39,7 +40,7 @@ def _pieces(s: Statement) -> tuple[Statement, ...]:
         return (s,)
     for a in reversed(s.axes):
         bounds = _bounds(s.body, a)
-        lengths = [high - low for low, high in zip(bounds, bounds[1:], strict=False)]
+        lengths = [high - low for low, high in pairwise(bounds)]
         if axis(a) in s.subscripts and 1 < len(lengths) <= MOST and min(lengths) >= SHORTEST:
             return tuple(_piece(s, a, low, n) for low, n in zip(bounds, lengths, strict=False))
     return (s,)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -102,29 +101,24 @@ def fit(
     Raises
     ------
     TrainingError
-        If the loss is no longer finite; the parameters are then those of before that epoch.
+        If loss, gradients or parameters are no longer finite; all is then as it was before the step that failed.
     """
     history = History()
     ready = _ready(model, data)
     scored = _ready(model, held_out) if held_out and len(next(iter(held_out.values()))) else None
     size = len(next(iter(ready.values())))
-    before = params.flat.copy()
     try:
         for number in range(1, epochs + 1):
-            before[:] = params.flat
             start = time.perf_counter()
-            loss = model.train_epoch(
-                params, batch_size=batch_size, seed=_epoch_seed(seed, number), state=state, **ready
-            )
+            try:
+                loss = model.train_epoch(
+                    params, batch_size=batch_size, seed=_epoch_seed(seed, number), state=state, **ready
+                )
+            except TrainingError as error:
+                raise TrainingError(f"Training ended in epoch {number}. {error.message}", hint=error.hint) from error
             seconds = time.perf_counter() - start
             history.training_seconds += seconds
             history.examples += size
-            if not math.isfinite(loss):
-                params.flat[:] = before
-                raise TrainingError(
-                    f"The loss became {loss} in epoch {number}; the parameters of before that epoch were kept.",
-                    hint="Lower the learning rate, or look at the data with check_finite=True.",
-                )
             score = evaluate(model, params, scored, state=state) if scored else None
             history.epochs.append(Epoch(number, loss, score, seconds))
             if report is not None:

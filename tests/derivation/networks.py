@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import bpcompile as bp
+from bpcompile.derivation.derive import Derivation
 
 
 def sigmoid() -> bp.Network:
@@ -145,6 +147,12 @@ def joined() -> bp.Network:
     both = bp.Concatenate(name="joined")(left, right)
     o = bp.Dense(2, name="output")(both)
     return bp.Network(o, loss=bp.MeanSquaredError(o, y), name="joined")
+
+
+@cache
+def derived(name: str) -> Derivation:
+    """The whole derivation of one of the networks, made once."""
+    return bp.derive(NETWORKS[name]())
 
 
 NETWORKS: dict[str, Callable[[], bp.Network]] = {

@@ -6,12 +6,12 @@ import pytest
 
 import bpcompile as bp
 from bpcompile.errors import BPCompileError
-from tests.derivation.networks import NETWORKS
+from tests.derivation.networks import NETWORKS, derived
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_every_equation_holds(name: str) -> None:
-    check = bp.derive(NETWORKS[name]()).check()
+    check = derived(name).check()
     assert [r.equation.label for r in check.rows if not r.passed] == []
     gradients = [r for r in check.rows if r.equation.claim.kind == "gradient"]
     assert gradients
@@ -31,7 +31,8 @@ def test_every_equation_holds_with_every_option(layout: str, level: str) -> None
 
 def lines(name: str, **options: object) -> list[str]:
     """The lines of the text, blanks at their ends cut off."""
-    return [line.strip() for line in bp.derive(NETWORKS[name](), **options).text().splitlines()]
+    derivation = bp.derive(NETWORKS[name](), **options) if options else derived(name)
+    return [line.strip() for line in derivation.text().splitlines()]
 
 
 def holds(found: list[str], wanted: str) -> bool:
@@ -128,7 +129,7 @@ def test_the_worked_example_has_the_numbers_of_the_issue() -> None:
 
 
 def test_sharing_is_counted() -> None:
-    text = bp.derive(NETWORKS["sigmoid"](), sections="sharing").text()
+    text = derived("sigmoid").text()
     assert "numeric differentiation: two forward passes for each of 23 parameters" in text
     assert "both passes, values shared" in text
 

@@ -15,7 +15,7 @@ from bpcompile.derivation.latex import escaped, latex
 from bpcompile.derivation.names import letters
 from bpcompile.derivation.notation import Number, Operator, Row, Symbol, broken, row, width
 from bpcompile.errors import BPCompileError, BuildError
-from tests.derivation.networks import NETWORKS
+from tests.derivation.networks import NETWORKS, derived
 
 
 def compiled(source: str, folder: Path) -> str:
@@ -34,7 +34,7 @@ needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs
 @needs_latex
 @pytest.mark.parametrize("name", ["sigmoid", "attention", "convolution"])
 def test_latex_compiles_without_warnings(name: str, tmp_path: Path) -> None:
-    said = compiled(bp.derive(NETWORKS[name]()).latex(), tmp_path)
+    said = compiled(derived(name).latex(), tmp_path)
     complaints = [x for x in said.splitlines() if re.match(r"Overfull|LaTeX Warning: (Ref|There were undef)|!", x)]
     assert complaints == []
 
@@ -83,7 +83,7 @@ def test_text_is_escaped(text: str) -> None:
 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_html_stands_alone(name: str) -> None:
-    text = bp.derive(NETWORKS[name]()).html()
+    text = derived(name).html()
     assert "<script" not in text
     assert not re.search(r"""(src|href)=["'](?!#)""", text)
     assert "http" not in text
@@ -102,7 +102,7 @@ def test_html_escapes_names() -> None:
 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_markdown_is_what_github_knows(name: str) -> None:
-    text = bp.derive(NETWORKS[name]()).markdown()
+    text = derived(name).markdown()
     assert text.count("$$") % 2 == 0
     assert "\\operatorname" not in text
     for block in re.findall(r"\$\$(.*?)\$\$", text, re.DOTALL):

@@ -184,3 +184,19 @@ def test_text_does_not_grow_with_extents() -> None:
         program = b.program(steps, {"x": "input", "y": "output"})
         lengths.append(len(emit_module(ModuleSpec("one", "one", "float32", predict=schedule(program))).c_text))
     assert abs(lengths[0] - lengths[1]) < 200
+
+
+@pytest.mark.parametrize("target", FLAGS)
+def test_division_by_one_number_for_all_lanes_keeps_the_special_values(target: str) -> None:
+    program = program_of("y[n,j] = x[n,j]/g[n,0]")
+    below = np.array([3, -0.1, 0.0, -0.0, np.inf, np.nan, 1e-40, 3e38, -(2.0**-100), 2.0**100, 2.0**-126], np.float32)
+    arrays = random_inputs(program, len(below))
+    arrays = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
+    arrays["x"][:, :6] = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40]
+    arrays["x"][:, 6:9] = [3e38, 2.0**-126, -(2.0**100)]
+    arrays["g"][:, 0] = below
+    got = run(program, arrays, len(below), FLAGS[target], "float32")["y"]
+    with np.errstate(all="ignore"):
+        expected = arrays["x"] / below[:, None]
+    np.testing.assert_allclose(got, expected, rtol=2.4e-7, atol=3e-45)
+    assert (np.signbit(got) == np.signbit(expected))[~np.isnan(expected)].all()

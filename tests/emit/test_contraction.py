@@ -60,6 +60,9 @@ def convolution(c: int, o: int, k: int, size: int, stride: int = 1, dilation: in
     ]
 
 
+# Columns in stretches that do not fill their vectors, and windows whose gradient is summed over turned squares.
+IMAGE = [*convolution(3, 16, 5, 10), *convolution(1, 33, 7, 11)]
+
 ATTENTION = [
     Case("s[n,k,t,u] = q[n,t,k,d] * r[n,u,k,d]", {"k": 3, "t": 9, "u": 19, "d": 20}),
     Case("y[n,t,k,d] = a[n,k,t,u] * v[n,u,k,d]", {"k": 3, "t": 9, "u": 19, "d": 20}),
@@ -113,6 +116,7 @@ GROUPS = {
     "dense": [c for i, o in ((1, 1), (5, 3), (64, 32), (17, 50), (400, 97)) for c in dense(i, o)],
     "convolution": [*convolution(3, 6, 3, 8), *convolution(8, 5, 5, 16), *convolution(2, 9, 3, 7, stride=2),
                     *convolution(4, 4, 2, 5, stride=3, dilation=2)],
+    "image": [*IMAGE, *convolution(4, 20, 3, 14), *convolution(2, 6, 5, 28)],
     "attention": ATTENTION,
     "others": OTHERS,
 }  # fmt: skip
@@ -128,13 +132,13 @@ def test_native_kernels_agree_with_numpy(group: str, dtype: str, tmp_path: Path)
 
 @pytest.mark.parametrize("target", ["avx2", "sse2", "plain"])
 def test_other_targets_agree_with_numpy(target: str, tmp_path: Path) -> None:
-    cases = [*dense(70, 50), *convolution(3, 6, 3, 16), *ATTENTION, *OTHERS]
+    cases = [*dense(70, 50), *convolution(3, 6, 3, 16), *IMAGE, *ATTENTION, *OTHERS]
     for kernel in compile_cases(cases, "float32", tmp_path, TARGETS[target]):
         for n in (1, 11, 40):
             check(kernel, n, parts=2)
 
 
-@pytest.mark.parametrize("group", ["convolution", "attention", "others"])
+@pytest.mark.parametrize("group", ["convolution", "image", "attention", "others"])
 def test_results_do_not_depend_on_the_division_of_work(group: str, tmp_path: Path) -> None:
     for kernel in compile_cases(GROUPS[group], "float32", tmp_path):
         whole, parts = check(kernel, 40), check(kernel, 40, parts=5)
@@ -144,7 +148,7 @@ def test_results_do_not_depend_on_the_division_of_work(group: str, tmp_path: Pat
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process of its own to fail in")
 def test_memory_behind_the_arrays_is_not_touched(tmp_path: Path) -> None:
-    cases = [*dense(17, 50), *dense(96, 48), *convolution(3, 6, 3, 8), *convolution(2, 5, 3, 16), *ATTENTION, *OTHERS]
+    cases = [*dense(17, 50), *dense(96, 48), *convolution(3, 6, 3, 8), *convolution(2, 5, 3, 16), *IMAGE, *ATTENTION, *OTHERS]
     kernels = compile_cases(cases, "float32", tmp_path)
     child = os.fork()
     if child == 0:

@@ -70,7 +70,7 @@ class TestCollections:
     def test_package_is_missing(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
         with pytest.raises(DataError, match=r"(?s)needs the package scikit-learn.*bpcompile\[examples\]"):
-            load_data("sklearn:digits", tmp_path, [X2], [Y])
+            load_data("sklearn:iris", tmp_path, [X2], [Y])
 
     def test_wrong_number_of_elements(self, tmp_path):
         pytest.importorskip("sklearn")

@@ -6,6 +6,7 @@ Every function here takes the scopes of one place in the text, one for each copy
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -94,7 +95,8 @@ def write_lanes(
     length = last if first == "0" else f"{last} - {first}"
     length = f"({length})" if " " in length else length
     scope.lines.append(f"if ({length} % LANES) {{")
-    scope.lines.append(f"    const ptrdiff_t {variable} = {done};")
+    if any(re.search(rf"\b{variable}\b", line) for line in block[0].lines):  # a sum of what does not vary along it
+        scope.lines.append(f"    const ptrdiff_t {variable} = {done};")
     scope.lines.append(f"    const int count = (int)({length} % LANES);")
     scope.lines.extend([*indented(block[0].lines), "}"])
 

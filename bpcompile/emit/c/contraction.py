@@ -74,7 +74,8 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
     target = "" if not plan.direct else _place_text(plan, writer, unit)
     finish = finish_tile(plan, writer, unit)
     tables = plan.tables
-    family = "turned" if plan.turned else "steps" if not tables else "rows" if single_stride(plan.left_rows) is None else "tables"
+    family = "steps" if not tables else "rows" if single_stride(plan.left_rows) is None else "tables"
+    family = "turned" if plan.turned else family
     right_step = single_stride(plan.right_depth)
     right_table = right_step is None or plan.turned or (tables and plan.in_place)
     table_start = " + first" if plan.tables_once else ""

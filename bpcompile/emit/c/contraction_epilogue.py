@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bpcompile.emit.c.access import store
-from bpcompile.emit.c.contraction_axes import digits
+from bpcompile.emit.c.blocks import WIDEST
+from bpcompile.emit.c.contraction_axes import count, digits
 from bpcompile.emit.c.contraction_plan import Plan
 from bpcompile.emit.c.expressions import value
 from bpcompile.emit.c.loops import Loop, heavy, target_load
@@ -28,7 +29,12 @@ def finish_tile(plan: Plan, writer: ExpressionWriter, unit: Scope) -> list[str]:
     others = dict.fromkeys(plan.column_loop.collapsed, "0")
     written = frozenset(s.target for s in (plan.kernel.statement, *plan.kernel.epilogue))
     lines: list[str] = []
-    if heavy(plan.kernel.epilogue):
+    size, batch = count(plan.columns)
+    if not batch and size % WIDEST == 0:
+        whole = rows.child({lane: "(column + j)", **others}, written, lane=lane)
+        _write_vector(plan, whole, "v_load(done + j)")
+        lines = ["for (ptrdiff_t j = 0; j < here; j += LANES) {", *_indented(whole.lines), "}"]
+    elif heavy(plan.kernel.epilogue):
         part = rows.child({lane: "(column + j)", **others}, written, lane=lane, count="lanes")
         _write_vector(plan, part, "bp_load_upto(done + j, lanes)")
         lines = ["for (ptrdiff_t j = 0; j < here; j += LANES) {",

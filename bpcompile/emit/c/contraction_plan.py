@@ -71,7 +71,8 @@ class Plan:
     where the target is stored by vectors (``column_loop``). ``direct``: tiles are added up in the target itself, or, if
     that is not stored, where the epilogue stores one of its results in the end (``host`` names the tensor).
     ``pieces``: the length of the contiguous stretches that the columns consist of, if they may be read in place by vectors
-    that end with them. ``turned``: rows and columns are exchanged, and the target is stored column by column. ``prefetch``: the next panel's memory, and (``prefetch_target``) the next tile's, is asked for ahead of time.
+    that end with them. ``turned``: rows and columns are exchanged, and the target is stored column by column.
+    ``prefetch``: the next panel's memory, and (``prefetch_target``) the next tile's, is asked for ahead of time.
     """
 
     kernel: Contraction
@@ -284,7 +285,7 @@ def _turned_rows(plan: Plan) -> int:
     """Rows that share a panel of turned squares: enough to pay for it, and a unit of work for each of two threads."""
     size, _ = count(plan.rows)
     blocks = max(-(-size // TURNED_ROWS), 2 if size >= 96 and count(plan.columns)[0] <= 48 else 1)
-    return -(-(-(-size // blocks)) // 8) * 8
+    return (size + 8 * blocks - 1) // (8 * blocks) * 8
 
 
 def _balanced(size: int, limit: int) -> int:

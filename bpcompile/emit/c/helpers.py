@@ -41,7 +41,7 @@ BP_INLINE ptrdiff_t bp_floormod(ptrdiff_t a, ptrdiff_t b) {
 _OVER: Final = """\
 /* x / y, given 1 / y: multiplying is faster. Where 1 / y would lose digits or overflow, x is divided. */
 BP_INLINE vreal bp_over(vreal x, real y, real reciprocal) {
-    const int safe = (y > (real)0x1p-100 && y < (real)0x1p100) || (y < (real)-0x1p-100 && y > (real)-0x1p100);
+    const int safe = (y > (real)0x1p-100f && y < (real)0x1p100f) || (y < (real)-0x1p-100f && y > (real)-0x1p100f);
     return safe ? x * v_splat(reciprocal) : x / v_splat(y);
 }
 """

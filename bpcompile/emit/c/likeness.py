@@ -35,7 +35,5 @@ def kernel_shape(
         own = (kernel.axes, kernel.joined, kernel.sequential)
         local = kernel.local
     names = tuple(shapes.tensors)
-    memory = [
-        (tensors[t].shape, places[t].strides, element_type(tensors[t], places[t]), t in local) for t in names
-    ]
+    memory = [(tensors[t].shape, places[t].strides, element_type(tensors[t], places[t]), t in local) for t in names]
     return shapes.shape(type(kernel).__name__, own, *memory), names
