@@ -220,3 +220,17 @@ def label_test(spec: ArraySpec) -> Callable[[Array], bool]:
         return fits(array.tolist() if vector else array.reshape(-1).tolist())
 
     return allowed
+
+
+def whole_number(what: str, value: object, least: int | None = None) -> int:
+    """Read an integer that a user gave.
+
+    Raises
+    ------
+    ArrayError
+        If it is none, or less than `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or (least is not None and value < least):
+        kind = "an integer" if least is None else "a positive integer" if least == 1 else "an integer that is not negative"
+        raise ArrayError(f"'{what}' must be {kind}, and is {value!r}.")
+    return int(value)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bpcompile.arrays import ArraySpec, conform
+from bpcompile.arrays import ArraySpec, conform, whole_number
 from bpcompile.build import compiler_available
 from bpcompile.check_numeric import Estimate, extrapolated, gap_of_sides, one_sided, quick, rounding_noise
 from bpcompile.check_plan import Plan, affordable_examples, plan, shortest
@@ -101,6 +101,9 @@ def check_gradients(
     ArrayError
         If arrays or parameters do not fit.
     """
+    whole_number("samples", samples, 1), whole_number("examples", examples, 1)
+    if not seconds > 0:
+        raise CheckError(f"'seconds' must be a positive number, and is {seconds!r}.")
     if not net.losses:
         raise CheckError("The network has no loss, so that it has no gradient to check.", hint="Network(z, loss=...)")
     names = _backends(backend, model)

@@ -126,7 +126,7 @@ def compile(  # noqa: A001
     BPCompileError
         If an option is unknown, or the network cannot be differentiated or built.
     """
-    _check_options(net, backend, dtype, threads)
+    _check_options(net, backend, dtype, threads, optimizer)
     _check_sizes(net)
     if checkpoint is not None and (isinstance(checkpoint, bool) or not isinstance(checkpoint, int) or checkpoint < 1):
         raise BPCompileError(f"checkpoint must be a positive number of layer calls, not {checkpoint!r}.")
@@ -290,7 +290,7 @@ def _check_sizes(net: Network) -> None:
             )
 
 
-def _check_options(net: object, backend: str, dtype: str, threads: int) -> None:
+def _check_options(net: object, backend: str, dtype: str, threads: int, optimizer: object) -> None:
     if not isinstance(net, Network):
         raise BPCompileError(f"compile takes a Network, not {type(net).__name__}.", hint="Write bp.Network(output, loss=...).")
     if backend not in BACKENDS:
@@ -300,3 +300,6 @@ def _check_options(net: object, backend: str, dtype: str, threads: int) -> None:
         raise BPCompileError(f"The element type must be 'float32' or 'float64', not {dtype!r}.")
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
         raise BPCompileError(f"threads must be a positive integer, not {threads!r}.")
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        hint = "Write bp.Adam(learning_rate=1e-3), bp.SGD(0.1), ..."
+        raise BPCompileError(f"The optimizer must be an Optimizer, not {optimizer!r}.", hint=hint)

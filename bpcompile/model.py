@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpcompile.arrays import batch_size as common_batch_size
-from bpcompile.arrays import check_names, conform
+from bpcompile.arrays import check_names, conform, whole_number
 from bpcompile.backend import Backend, OptimizerState
 from bpcompile.errors import ArrayError, DataError, TrainingError, nearest
 from bpcompile.language.initializers import initial_values
@@ -102,6 +102,7 @@ class Model:
         seed : int
             The same seed gives the same numbers; a parameter's depend on its name and the seed alone.
         """
+        seed = whole_number("seed", seed, 0)
         params = self._empty_parameters()
         for name, info in self.network.parameters.items():
             params[name][...] = initial_values(name, info.shape, info.initializer, seed)
@@ -202,7 +203,7 @@ class Model:
         inputs = {name: v for name, v in data.items() if not self._is_target(name)}
         vector = self._parameters(params)
         arrays, n = self._arrays(inputs, targets=False)
-        outputs = self._backend.predict(vector, arrays, n, self._state(state), int(key) % _WORD, int(step) % _WORD)
+        outputs = self._backend.predict(vector, arrays, n, self._state(state), *_draw_numbers(key, step))
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def value_and_grad(
@@ -245,7 +246,7 @@ class Model:
         self._needs_loss()
         vector = self._parameters(params)
         arrays, n = self._arrays(data, targets=True)
-        numbers = (int(key) % _WORD, int(step) % _WORD)
+        numbers = _draw_numbers(key, step)
         moving = self._state(state)
         before = moving.flat.copy() if self.check_finite else None
         loss, grads = self._backend.value_and_grad(vector, arrays, n, moving, *numbers, bool(training))
@@ -327,19 +328,18 @@ class Model:
                 f"train_epoch changes parameters in place, and takes Parameters in {self.signature.dtype}.",
                 hint="Make them with model.init() or model.parameters(mapping).",
             )
-        if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
-            raise TrainingError(f"The batch size must be a positive integer, and is {batch_size!r}.")
-        rate = self.optimizer.learning_rate if learning_rate is None else float(learning_rate)
-        if not (math.isfinite(rate) and rate >= 0):
+        batch_size, seed = whole_number("batch_size", batch_size, 1), whole_number("seed", seed, 0)
+        rate = self.optimizer.learning_rate if learning_rate is None else learning_rate
+        if not (isinstance(rate, (int, float, np.floating)) and math.isfinite(rate) and rate >= 0):
             raise TrainingError(f"A learning rate must be a number that is not negative, not {learning_rate!r}.")
         arrays, n = self._arrays(data, targets=True)
         ready = [a.copy() if np.may_share_memory(a, params.flat) else a for a in arrays if a is not None]
-        order = np.random.default_rng([int(seed), n]).permutation(n) if shuffle else np.arange(n)
-        size, order = min(int(batch_size), n), order.astype(np.int32)
-        own, moving, key = self.optimizer_state(params), self._state(state), int(seed) % _WORD
+        order = np.random.default_rng([seed, n]).permutation(n) if shuffle else np.arange(n)
+        size, order = min(batch_size, n), order.astype(np.int32)
+        own, moving, key = self.optimizer_state(params), self._state(state), seed % _WORD
 
         def run(rows: Array) -> Array:
-            numbers = {"learning_rate": rate}
+            numbers = {"learning_rate": float(rate)}
             return self._backend.train_epoch(
                 params, ready, len(rows), size, rows, moving, own.moments, numbers, key, own.step
             )
@@ -420,6 +420,11 @@ class Model:
     def _needs_loss(self) -> None:
         if not self.signature.has_loss:
             raise TrainingError("The network has no loss, so that it has no gradient.", hint="bp.Network(z, loss=...)")
+
+
+def _draw_numbers(key: int, step: int) -> tuple[int, int]:
+    """What random draws depend on, as 64-bit numbers."""
+    return whole_number("key", key) % _WORD, whole_number("step", step) % _WORD
 
 
 def _not_finite(loss: float, grads: Gradients) -> str:

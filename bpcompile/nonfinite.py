@@ -141,7 +141,7 @@ def _sentence(s: Statement, value: Array, wrong: Array) -> str:
     place = tuple(int(k) for k in np.argwhere(wrong)[0])
     at = f" at {list(place)}" if place else ""
     layer = f"in the layer '{s.origin.call}'" if s.origin.call else "in the loss"
-    equation = f", of the equation {s.origin.equation}" if s.origin.equation else ""
+    equation = f", of the equation {s.origin.equation}" if "=" in s.origin.equation else ""
     return f"It begins {layer}{equation}: a {what} of '{s.target}' is {value[place]}{at}."
 
 

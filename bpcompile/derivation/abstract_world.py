@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.evaluate import Evaluator
-from bpcompile.derivation.numeric import STEP, World, extrapolated
+from bpcompile.derivation.numeric import STEP, World, extrapolated, offsets
 
 Array = NDArray[Any]
 LAYERS: Final = 3
@@ -48,7 +48,7 @@ class AbstractWorld(World):
 
     def _gradient_of_cost(self) -> Array:
         a = self.values.arrays["a"][LAYERS]
-        moved = [extrapolated(*(np.asarray(self._cost(a + h * e)) for h in (STEP, STEP / 2, -STEP / 2, -STEP, 0.0)))
+        moved = [extrapolated(STEP, *(np.asarray(self._cost(a + h * e)) for h in (*offsets(STEP), 0.0)))
                  for e in np.eye(WIDTH)]  # fmt: skip
         return np.array(moved, dtype=float)
 

@@ -10,9 +10,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bpcompile.calculus.differentiate import adjoint_name
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.evaluate import Evaluator
+from bpcompile.derivation.steps import adjoint
 from bpcompile.derivation.view import whole
 from bpcompile.program.nodes import Axis, children_first, loads
 from bpcompile.program.statements import Statement, TimeLoop
@@ -71,6 +73,10 @@ class World:
         """Every adjoint, by the statements of the backward pass."""
         machine = Evaluator(dict(self.values.arrays), {"n": self.n}, held=self._held)
         self._steps(machine, "backward", None)
+        for tensor in self.context.collected:
+            found = None if adjoint_name(tensor) in machine.arrays else adjoint(self.context, tensor)
+            if found is not None and found.simplified is not None and tensor in machine.arrays:
+                machine.arrays[adjoint_name(tensor)] = machine.over(found.simplified, found.axes)
         return {name: a for name, a in machine.arrays.items() if name.endswith(".bar")}
 
     def _steps(self, machine: Evaluator, phase: str, bump: tuple[str, tuple[int, ...], float] | None) -> None:
@@ -145,8 +151,9 @@ class World:
     def slope(self, tensor: str, place: tuple[int, ...]) -> float:
         """The derivative of the cost by one element, by Richardson's extrapolation of central differences."""
         base = float(self.values.arrays[LOSS])
-        costs = [float(self.run((tensor, place, h))[LOSS]) for h in (STEP, STEP / 2, -STEP / 2, -STEP)]
-        return float(extrapolated(*map(np.asarray, [*costs, base])))
+        step = step_for(self.values.arrays[tensor][place])
+        costs = [float(self.run((tensor, place, h))[LOSS]) for h in offsets(step)]
+        return float(extrapolated(step, *map(np.asarray, [*costs, base])))
 
     def jacobian(self, upper: str, lower: str) -> Array:
         """The derivatives of the equation of ``upper`` by every element of ``lower``, the rest held fixed."""
@@ -168,20 +175,37 @@ class World:
             return replace(self.values, arrays=arrays, moving=True).over(tree, axes)
 
         for place in np.ndindex(base[lower].shape):
-            values = [at(place, h) for h in (STEP, STEP / 2, -STEP / 2, -STEP, 0.0)]
-            result[(..., *place)] = extrapolated(*values)
+            step = step_for(base[lower][place])
+            result[(..., *place)] = extrapolated(step, *(at(place, h) for h in (*offsets(step), 0.0)))
         return result
 
 
-def extrapolated(up: Array, half_up: Array, half_down: Array, down: Array, base: Array) -> Array:
+def step_for(value: Any) -> float:
+    """A step in proportion to what is moved: a variance may be small, and its root curves there."""
+    return STEP * min(1.0, max(abs(float(value)), 1e-2))
+
+
+def offsets(step: float) -> tuple[float, float, float, float]:
+    """Where a function is evaluated for its derivative."""
+    return step, step / 2, -step / 2, -step
+
+
+def extrapolated(step: float, up: Array, half_up: Array, half_down: Array, down: Array, base: Array) -> Array:
     """Richardson's extrapolation of central differences; NaN where a kink lies within the step.
 
     The slopes on both sides of a smooth point differ by the step times the second derivative; halving the step halves that
     difference, and leaves it as it is at a kink.
+
+    Parameters
+    ----------
+    step : float
+        The larger step.
+    up, half_up, half_down, down, base : array
+        The function at both steps to both sides, and unmoved.
     """
-    wide, near = (up - down) / (2 * STEP), (half_up - half_down) / STEP
-    jump_wide = np.abs((up - base) - (base - down)) / STEP
-    jump_near = np.abs((half_up - base) - (base - half_down)) / (STEP / 2)
+    wide, near = (up - down) / (2 * step), (half_up - half_down) / step
+    jump_wide = np.abs((up - base) - (base - down)) / step
+    jump_near = np.abs((half_up - base) - (base - half_down)) / (step / 2)
     kink = (jump_near > 0.75 * jump_wide) & (jump_near > 1e-4 * (1.0 + np.abs(near)))
     return np.where(kink, np.nan, (4 * near - wide) / 3)
 

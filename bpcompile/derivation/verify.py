@@ -214,11 +214,17 @@ class _Checker:
         self, e: Equation, values: list[Array], lines: Sequence[Line], numeric: Array, generated: Array | None
     ) -> Row:
         known = ~np.isnan(numeric)
-        scale = max(SMALLEST, float(np.max(np.abs(numeric[known]), initial=0.0)))
-        error = max(_largest(np.abs(v - numeric)[known]) for v in values) / scale
-        other = None if generated is None else max(_largest(np.abs(v - generated)) for v in values) / scale
-        magnitude = float(np.max(np.abs(numeric[known]), initial=0.0))
+        magnitude = float(np.max(np.abs(numeric[np.isfinite(numeric)]), initial=0.0))
+        scale = max(SMALLEST, magnitude)
+        error = max(_largest(_distance(v, numeric)[known]) for v in values) / scale
+        other = None if generated is None else max(_largest(_distance(v, generated)) for v in values) / scale
         return Row(e, len(lines), error, other, magnitude)
+
+
+def _distance(a: Array, b: Array) -> Array:
+    """How far apart; equal infinities are not."""
+    with np.errstate(invalid="ignore"):
+        return np.where(a == b, 0.0, np.abs(a - b))
 
 
 def _largest(errors: Array) -> float:

@@ -136,6 +136,8 @@ def _tidy(e: Expr) -> Expr:
             return node("add", (e.args[0], e.args[1].args[0]))
         case "mul":
             return _numbers_first(e)
+        case "div" if e.args[1].op == "mul" and e.args[0].op == e.args[1].args[0].op == "const":
+            return _reduced(e)
         case "div" if e.args[0].op == e.args[1].op == "const":
             ratio = _ratio(e)
             return e if ratio is None or ratio <= 0 else _rational(ratio)
@@ -161,6 +163,16 @@ def _numbers_first(e: Expr) -> Expr:
     for f in items[1:]:
         result = node("mul", (result, f))
     return node("neg", (result,)) if total < 0 else result
+
+
+def _reduced(e: Expr) -> Expr:
+    """``2 / (6 N)`` in lowest terms."""
+    ratio = _ratio(node("div", (e.args[0], e.args[1].args[0])))
+    if ratio is None or ratio <= 0:
+        return e
+    rest = e.args[1].args[1]
+    below = rest if ratio.denominator == 1 else node("mul", (const(ratio.denominator), rest))
+    return node("div", (const(ratio.numerator), below))
 
 
 def _rational(value: Ratio) -> Expr:

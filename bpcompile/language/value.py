@@ -174,7 +174,7 @@ def _leaf(role: str, name: str, shape: Sequence[int] | int, classes: int | None)
             f"The {role} cannot be called '{name}': calls take it by keyword, and that one is taken.",
             hint=f"Call it '{name}_'.",
         )
-    extents = (shape,) if isinstance(shape, int) else tuple(shape)
+    extents = tuple(shape) if isinstance(shape, Sequence) else (shape,)
     for extent in extents:
         if isinstance(extent, bool) or not isinstance(extent, int) or extent < 1:
             raise NetworkError(

@@ -12,7 +12,8 @@ import pytest
 import bpcompile as bp
 from bpcompile import check as check_module
 from bpcompile.check import check_gradients
-from bpcompile.check_numeric import extrapolated, gap_of_sides, one_sided
+from bpcompile.check_numeric import extrapolated, gap_of_sides, one_sided, quick, rounding_noise
+from bpcompile.check_plan import Plan, plan
 from bpcompile.emit import numpy_module
 from bpcompile.model_numpy import NumpyBackend
 from tests.model.networks import classifier, examples, regression, with_state
@@ -60,6 +61,57 @@ def test_large_tensors_are_sampled_and_crossed_by_a_random_direction() -> None:
     report = check_gradients(bp.Network(z, loss=bp.MeanSquaredError(z, y)), backend="numpy", samples=7)
     assert report.passed
     assert {r.name: r.checked for r in report.rows} == {"d.W": 8, "d.b": 8, "x": 8}
+
+
+def test_an_expensive_loss_is_checked_with_fewer_elements_and_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = bp.Input("x", (40,)), bp.Target("y", (50,))
+    net = bp.Network(z := bp.Dense(50, name="d")(x), loss=bp.MeanSquaredError(z, y))
+    data = {"x": np.random.default_rng(0).normal(size=(16, 40)), "y": np.zeros((16, 50))}
+    slow = {"seconds": 0.0}
+    monkeypatch.setattr(check_module, "shortest", lambda _call: slow["seconds"])
+    plenty = check_gradients(net, backend="numpy", **data)
+    assert plenty.examples == 16 and [r.checked for r in plenty.rows] == [65, 50, 65]
+    slow["seconds"] = 0.5
+    few = check_gradients(net, backend="numpy", seconds=30, **data)
+    assert few.passed and few.worst < 1e-6 and few.budget == 30
+    assert few.examples == 2 and [r.checked for r in few.rows] == [2, 2, 2]
+    assert all(r.magnitude > 1e-4 for r in few.rows)
+    right = NumpyBackend.value_and_grad
+
+    def wrong(self: NumpyBackend, *arguments: Any) -> Any:
+        loss, grads = right(self, *arguments)
+        grads["d.W"][3, 7] *= 1.01
+        return loss, grads
+
+    monkeypatch.setattr(NumpyBackend, "value_and_grad", wrong)
+    assert [r.name for r in check_gradients(net, backend="numpy", seconds=30, **data).rows if not r.passed] == ["d.W"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "each", "expected"),
+    [
+        ([10, 20], 1e-6, Plan(True, None, 0)),
+        ([10, 20], 0.03, Plan(False, None, 0)),
+        ([10_000, 20], 1e-3, Plan(True, 64, 1)),
+        ([10_000, 20], 8e-3, Plan(False, 64, 1)),
+        ([10_000, 20], 0.1, Plan(False, 4, 2)),
+        ([10_000, 20], 10.0, Plan(False, 0, 1)),
+    ],
+)
+def test_the_plan_gives_up_care_then_elements_but_never_a_tensor(sizes: list[int], each: float, expected: Plan) -> None:
+    assert plan(sizes, each, 10.0, 64) == expected
+
+
+@pytest.mark.parametrize(
+    ("f", "slope"), [(lambda h: np.exp(0.3 + h), np.exp(0.3)), (lambda h: 1e3 * np.sin(h), 1e3), (lambda h: (2 + h) ** 4, 32.0)]
+)
+def test_two_central_differences_are_right_where_the_function_is_smooth(f: Any, slope: float) -> None:
+    estimate = quick(f, 1.0, rounding_noise(f(0.0)))
+    assert abs(estimate.value - slope) <= estimate.uncertainty <= 1e-6 * slope
+
+
+def test_two_central_differences_do_not_hide_a_kink() -> None:
+    assert quick(lambda h: max(0.0, h), 1.0, 1e-15).uncertainty == float("inf")
 
 
 Break = Callable[[dict[str, Any]], None]

@@ -50,7 +50,7 @@ def batch_section(context: Context) -> Section | None:
         left = adjoint_symbol(batch, found)
         kept = distinct([x for x in lines if x.shown != left])
         backward.append(Equation(left, kept, Claim("gradient", tensor), found.axes, f"batch.{tensor}", world="batch"))
-    blocks.append(Together(tuple(backward)))
+    blocks += [Together(tuple(backward))] if backward else []
     return Section("batch", "The whole batch at once", tuple(blocks))
 
 

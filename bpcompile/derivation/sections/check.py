@@ -49,7 +49,7 @@ def _short(value: float) -> str:
 def _error(value: float | None) -> Text:
     if value is None:
         return ("",)
-    if value == float("inf"):
+    if value == float("inf") or value != value:
         return ("no number",)
     if value == 0.0:
         return ("0",)

@@ -57,7 +57,9 @@ def worked_section(context: Context) -> Section | None:
         gradients[tensor] = arrays[f"{tensor}.bar"] = value
         left = names.adjoint(tensor, (), "bold" if _is_matrix(world, tensor) else "italic")
         backward.append(_numbers(context, left, value, tensor))
-    blocks.append(Together(tuple(backward)))
+    blocks += [Together(tuple(backward))] if backward else []
+    if not any(name in gradients for name in context.network.parameters):
+        return Section("worked", "The same with numbers", tuple(blocks))
     step = row(Symbol("η"), Operator("=", "relation"), Number(f"{eta:g}"))
     blocks.append(Paragraph(text("One step of gradient descent with learning rate ", step, ":")))
     updates: list[Equation] = []

@@ -30,7 +30,7 @@ def finish_tile(plan: Plan, writer: ExpressionWriter, unit: Scope) -> list[str]:
     written = frozenset(s.target for s in (plan.kernel.statement, *plan.kernel.epilogue))
     lines: list[str] = []
     size, batch = count(plan.columns)
-    if not batch and size % WIDEST == 0:
+    if not batch and size % WIDEST == 0 and not plan.pieces:  # no vector is a part of one
         whole = rows.child({lane: "(column + j)", **others}, written, lane=lane)
         _write_vector(plan, whole, "v_load(done + j)")
         lines = ["for (ptrdiff_t j = 0; j < here; j += LANES) {", *_indented(whole.lines), "}"]
