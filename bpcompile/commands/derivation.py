@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from bpcompile.commands.run import write_text
 from bpcompile.commands.session import compiled, derivation_texts, open_spec
@@ -55,5 +56,5 @@ def show_spec(spec: Path, console: Console, *, equations: bool, source: str | No
         return result
     console.print(network_table(network, equations=equations))
     for text in session.warnings:
-        console.print(f"[yellow]warning:[/] {text}", highlight=False)
+        console.print(f"[yellow]warning:[/] {escape(text)}", highlight=False)
     return result

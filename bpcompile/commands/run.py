@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bpcompile.build import compiler_available
@@ -133,7 +134,7 @@ def show_compiled(console: Console, session: Session, model: Model) -> None:
             f" {cost.separate_ops / total:.1f} times as many if each gradient were derived alone"
         )
     for text in session.warnings:
-        console.print(f"[yellow]warning:[/] {text}", highlight=False)
+        console.print(f"[yellow]warning:[/] {escape(text)}", highlight=False)
     console.print()
 
 
@@ -143,8 +144,8 @@ def show_check(console: Console, session: Session, report: CheckReport) -> None:
     verdict = "[green]passed[/]" if report.passed else "[bold red]FAILED[/]"
     console.print(
         f"{verdict}: worst relative error {report.worst:.1e} (tolerance {report.tolerance:g}, floor {report.floor:.1g}, "
-        f"{report.examples} examples) in {seconds_text(session.seconds['check'])}; "
-        f"elements and examples chosen for {seconds_text(report.budget)} at most"
+        f"{report.examples} examples) in {seconds_text(session.seconds['check'])} "
+        f"of at most {seconds_text(report.budget)}"
     )
     console.print()
 

@@ -232,3 +232,23 @@ def test_a_folder_that_cannot_be_written(spec: Path, tmp_path: Path, bpcompile: 
         assert status == 2 and "file" in err and "Traceback" not in err
     status, _, err = bpcompile("derive", spec, "-o", tmp_path / "x.txt")
     assert status == 2 and ".tex, .md, .html, .pdf" in err
+
+
+def test_training_that_meets_infinity_keeps_the_last_good_parameters(spec: Path, tmp_path: Path, run: Run) -> None:
+    spec.write_text(SPEC.replace("learning_rate = 0.02", "learning_rate = 1e36"))
+    code, _, err = run("train", spec, "-o", tmp_path / "kept.safetensors")
+    assert code == 2 and "Training ended in epoch 1. Step " in err and "gave NaN or infinity" in err
+    assert f"They are in {tmp_path / 'kept.safetensors'}" in err
+    from safetensors.numpy import load_file
+
+    assert all(np.isfinite(a).all() for a in load_file(tmp_path / "kept.safetensors").values())
+
+
+def test_without_a_compiler_numpy_runs_and_a_warning_says_how_to_get_one(
+    spec: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec.write_text(SPEC.replace('backend = "numpy"', 'backend = "c"'))
+    monkeypatch.setenv("CC", "/nowhere/cc")
+    code, out, _ = run("train", spec, "--epochs", "1")
+    assert code == 0
+    assert "bpcompile[zig]" in "".join(out.split()) and "runs on NumPy instead" in " ".join(out.split())

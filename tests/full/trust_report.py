@@ -20,7 +20,7 @@ from tests.mutation.mutants import MUTANTS
 from tests.mutation.test_mutants import verdict
 from tests.numerics.test_stability import STABLE
 from tests.random.regressions import FOUND
-from tests.random.sweep import sweep
+from tests.random.sweep import Sweep, sweep
 
 DOCS = Path(__file__).parents[2] / "docs"
 PROMISES = """\
@@ -30,10 +30,11 @@ Written by `python -m tests.full.trust_report`; the figures are those of {date}.
 
 | promise | how it is tested | last run |
 | --- | --- | --- |
-| gradients are those of the equations | random networks and random equations (products, nested reductions, affine subscripts, gathers, recurrences, \
-batch statistics, state, shared layers) against PyTorch's automatic differentiation of an independent translation; float64, five batch sizes | {numpy} |
-| generated C computes what generated NumPy computes | the same, with random draws, the difference at most 1e-11 of the largest gradient; \
-the arena has a guard behind it | {c} |
+| gradients are those of the equations | random networks and random equations (products, nested reductions, affine \
+subscripts, gathers, recurrences, batch statistics, state, shared layers) against PyTorch's automatic differentiation of an \
+independent translation; float64, five batch sizes | {numpy} |
+| generated C computes what generated NumPy computes | the same, with random draws, the difference at most 1e-11 of the \
+largest gradient; the arena has a guard behind it | {c} |
 | results do not depend on the number of threads | one and two threads, bit for bit (`tests/random`, slow) | with the tests |
 | the user's own check notices a wrong gradient | the generator broken on purpose, a line each in [mutants](mutants.md) | {mutants} |
 | formulas hold over the whole range | stable forms and activations at all magnitudes beside exact values, \
@@ -55,6 +56,10 @@ A derivative's error counts in units of max(1, |f'|).
 """
 
 
+def _figures(run: Sweep) -> str:
+    return f"{run.compared} networks in {run.seconds:.0f} s, {run.failures} wrong ({run.refused} more refused)"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", type=int, default=3000)
@@ -72,8 +77,8 @@ def main() -> int:
     unstable = sum(not r.passed for pair in reports.values() for r in pair)
     text = PROMISES.format(
         date=datetime.date.today().isoformat(),
-        numpy=f"{numpy.compared} networks in {numpy.seconds:.0f} s, {numpy.failures} wrong",
-        c=f"{c.compared} networks in {c.seconds:.0f} s, {c.failures} wrong",
+        numpy=_figures(numpy),
+        c=_figures(c),
         mutants=f"{verdicts['red']} of {len(MUTANTS)} noticed",
         stability=f"{len(STABLE)} formulas in two element types, {unstable} with findings",
         fuzz=f"{options.specs} spec files in {fuzzed:.0f} s",

@@ -68,7 +68,8 @@ def test_address_and_undefined_behaviour(seed: int, flags: str) -> None:
     environment = {**os.environ, "LD_PRELOAD": " ".join(runtime), "ASAN_OPTIONS": "detect_leaks=0",
                    "UBSAN_OPTIONS": "halt_on_error=1", "PYTHONPATH": str(ROOT)}  # fmt: skip
     wanted = f"{flags} -g -fsanitize=address,undefined -fno-sanitize-recover=undefined"
-    done = subprocess.run([sys.executable, "-c", SANITIZED, str(seed), wanted], env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-c", SANITIZED, str(seed), wanted]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
