@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from bpcompile.program.access import TYPICAL_BATCH, volume
+from bpcompile.nodes.access import TYPICAL_BATCH, volume
+from bpcompile.nodes.expressions import ARITY, Expr, walk_nodes
+from bpcompile.nodes.statements import Program, Statement, TimeLoop
 from bpcompile.program.dead import restrict
-from bpcompile.program.nodes import ARITY, Expr, walk_nodes
-from bpcompile.program.statements import Program, Statement, TimeLoop
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ from bpcompile.language.network import Network
 from bpcompile.model import Model
 from bpcompile.model_c import CBackend
 from bpcompile.model_numpy import NumpyBackend
+from bpcompile.nodes.statements import Program
 from bpcompile.parameters import Layout
 from bpcompile.program.checkpoint import checkpoint as recompute
 from bpcompile.program.dead import specialize, without_dead
 from bpcompile.program.passes import improve
 from bpcompile.program.schedule import flat_offsets, schedule
-from bpcompile.program.statements import Program
 from bpcompile.signature import Signature, signature_of
 from bpcompile.training.optimizers import SEEDS, Optimizer, optimizer_program
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from bpcompile.calculus.gradient import analyze, training
 from bpcompile.emit.numpy_module import emit_numpy
-from bpcompile.program.nodes import loads, walk_nodes
-from bpcompile.program.statements import Program, Statement
+from bpcompile.nodes.expressions import loads, walk_nodes
+from bpcompile.nodes.statements import Program, Statement
 
 if TYPE_CHECKING:
     from bpcompile.language.network import Network

@@ -20,13 +20,13 @@ from bpcompile.driver import build_source, c_module, c_prefix, lower
 from bpcompile.errors import BPCompileError
 from bpcompile.model import Model
 from bpcompile.model_c import CBackend
+from bpcompile.nodes.access import TYPICAL_BATCH, elements, reads
+from bpcompile.nodes.expressions import Axis
+from bpcompile.nodes.statements import Statement
 from bpcompile.parameters import Parameters, State
-from bpcompile.program.access import TYPICAL_BATCH, elements, reads
 from bpcompile.program.memory import kernel_statements
-from bpcompile.program.nodes import Axis
 from bpcompile.program.schedule import flat_offsets, schedule
 from bpcompile.program.schedule_types import Contraction, Kernel, KernelLoop, Schedule
-from bpcompile.program.statements import Statement
 
 _CALL: Final = re.compile(r"^( +)(k_\w+)(\(.*\);)$")
 _LONG: Final = 1e5  # nanoseconds from which reading the processor's time costs little

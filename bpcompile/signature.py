@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bpcompile.arrays import ArraySpec
+from bpcompile.nodes.statements import Program, Tensor
 from bpcompile.parameters import Layout
-from bpcompile.program.statements import Program, Tensor
 
 if TYPE_CHECKING:
     from bpcompile.language.network import Network

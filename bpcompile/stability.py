@@ -29,7 +29,7 @@ from bpcompile.language.layer import Layer
 from bpcompile.language.network import Network
 from bpcompile.language.symbols import Access, Draw, Index, Reduction
 from bpcompile.language.value import Input
-from bpcompile.program.nodes import Expr, load, loads
+from bpcompile.nodes.expressions import Expr, load, loads
 from bpcompile.stability_exact import Unknown, exact_derivative, exact_value
 
 if TYPE_CHECKING:

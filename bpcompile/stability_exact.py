@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import mpmath
 
-from bpcompile.program.nodes import Expr, children_first
+from bpcompile.nodes.expressions import Expr, children_first
 
 Number = Any
 DIGITS: Final = 420

@@ -18,7 +18,7 @@ from bpcompile.derivation.latex import latex
 from bpcompile.derivation.names import Names, Printed
 from bpcompile.language.equation import accesses
 from bpcompile.language.records import Call
-from bpcompile.program.nodes import load
+from bpcompile.nodes.expressions import load
 
 TARGET = Path(__file__).parent / "layers.md"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bpcompile.program.nodes import Expr, const, node
+from bpcompile.nodes.expressions import Expr, const, node
 
 ZERO = const(0)
 

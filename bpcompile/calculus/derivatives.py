@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bpcompile.calculus.algebra import add, div, mul, neg, select, sub
-from bpcompile.program.nodes import Expr, const, node
+from bpcompile.nodes.expressions import Expr, const, node
 
 Row = Callable[[Expr, Expr, tuple[Expr, ...]], tuple[Expr | None, ...]]
 """From the adjoint g of y, y itself and the arguments to the contributions (None: no gradient flows there)."""

@@ -22,9 +22,8 @@ from bpcompile.calculus.record import Collected, Contribution, Record
 from bpcompile.calculus.scalar import scalar_adjoints
 from bpcompile.calculus.simplify import matched, simplify
 from bpcompile.calculus.stable import Softmax
-from bpcompile.program.affine import interval
-from bpcompile.program.guards import simplify_guards
-from bpcompile.program.nodes import (
+from bpcompile.nodes.affine import interval
+from bpcompile.nodes.expressions import (
     Axis,
     Expr,
     Kind,
@@ -37,7 +36,8 @@ from bpcompile.program.nodes import (
     size,
     substitute,
 )
-from bpcompile.program.statements import Origin, Statement, Tensor
+from bpcompile.nodes.guards import simplify_guards
+from bpcompile.nodes.statements import Origin, Statement, Tensor
 
 
 @dataclass(frozen=True)

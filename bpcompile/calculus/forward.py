@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from bpcompile.calculus.freeze import Name, Scope, freeze_equations
 from bpcompile.calculus.normal import normalize
-from bpcompile.program.nodes import Axis, Expr, Kind, axis, const, load, node, rebuild, reduce, size
-from bpcompile.program.statements import Origin, Role, Statement, Tensor
+from bpcompile.nodes.expressions import Axis, Expr, Kind, axis, const, load, node, rebuild, reduce, size
+from bpcompile.nodes.statements import Origin, Role, Statement, Tensor
 
 if TYPE_CHECKING:
     from bpcompile.language.network import Network

@@ -20,10 +20,23 @@ from bpcompile.errors import LanguageError
 from bpcompile.language import symbols as language
 from bpcompile.language.equation import Equation
 from bpcompile.language.functions import FUNCTION_NAMES
-from bpcompile.program.affine import interval, simplify_integer
-from bpcompile.program.guards import simplify_guards
-from bpcompile.program.nodes import Axis, Expr, Kind, axis, children_first, const, load, node, rebuild, reduce, size, substitute
-from bpcompile.program.statements import Origin, Statement
+from bpcompile.nodes.affine import interval, simplify_integer
+from bpcompile.nodes.expressions import (
+    Axis,
+    Expr,
+    Kind,
+    axis,
+    children_first,
+    const,
+    load,
+    node,
+    rebuild,
+    reduce,
+    size,
+    substitute,
+)
+from bpcompile.nodes.guards import simplify_guards
+from bpcompile.nodes.statements import Origin, Statement
 
 
 @dataclass(frozen=True, slots=True)

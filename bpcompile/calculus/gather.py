@@ -21,10 +21,22 @@ from typing import Final
 
 from bpcompile.calculus.algebra import ZERO, mul, select
 from bpcompile.calculus.freeze import batch_first, conjunction
-from bpcompile.program.affine import Affine, affine, from_affine, interval, simplify_integer
-from bpcompile.program.guards import pinned, reads_data, simplify_guards
-from bpcompile.program.likeness import Shapes, with_tensors
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, const, node, rebuild, reduce, size, substitute
+from bpcompile.nodes.affine import Affine, affine, from_affine, interval, simplify_integer
+from bpcompile.nodes.expressions import (
+    Axis,
+    Expr,
+    axes_of,
+    axis,
+    children_first,
+    const,
+    node,
+    rebuild,
+    reduce,
+    size,
+    substitute,
+)
+from bpcompile.nodes.guards import pinned, reads_data, simplify_guards
+from bpcompile.nodes.likeness import Shapes, with_tensors
 
 ASSUMED_BATCH: Final = 32
 """The batch size that costs are compared at."""

@@ -11,9 +11,9 @@ from bpcompile.calculus.forward import LOSS, Forward, forward_program
 from bpcompile.calculus.record import Record
 from bpcompile.calculus.stable import Softmax, stabilize, without_stops
 from bpcompile.errors import NetworkError, nearest
-from bpcompile.program.nodes import Axis, Expr, axis, const, load, walk_nodes
-from bpcompile.program.recurrence import arrange
-from bpcompile.program.statements import Program, Statement, Tensor
+from bpcompile.nodes.expressions import Axis, Expr, axis, const, load, walk_nodes
+from bpcompile.nodes.recurrence import arrange
+from bpcompile.nodes.statements import Program, Statement, Tensor
 
 if TYPE_CHECKING:
     from bpcompile.language.network import Network

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bpcompile.calculus.freeze import batch_first
-from bpcompile.program.access import is_affine
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, const, load, node, size, substitute
-from bpcompile.program.statements import Statement
+from bpcompile.nodes.access import is_affine
+from bpcompile.nodes.expressions import Axis, Expr, axes_of, axis, children_first, const, load, node, size, substitute
+from bpcompile.nodes.statements import Statement
 
 
 def normalize(statements: Iterable[Statement]) -> list[Statement]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from bpcompile.program.nodes import Expr, loads
-from bpcompile.program.statements import Statement, Tensor
+from bpcompile.nodes.expressions import Expr, loads
+from bpcompile.nodes.statements import Statement, Tensor
 
 
 def reached_from(start: Iterable[str], statements: Sequence[Statement], tensors: Mapping[str, Tensor]) -> set[str]:

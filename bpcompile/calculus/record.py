@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from bpcompile.program.nodes import Expr
-from bpcompile.program.statements import Statement
+from bpcompile.nodes.expressions import Expr
+from bpcompile.nodes.statements import Statement
 
 RULES: Final[dict[str, str]] = {
     "softplus": r"\log(1 + e^{z}) = \operatorname{softplus}(z)",

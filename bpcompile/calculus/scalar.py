@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from bpcompile.calculus.algebra import ZERO, add, is_number, mul
 from bpcompile.calculus.derivatives import ROWS
-from bpcompile.program.nodes import Expr, children_first
+from bpcompile.nodes.expressions import Expr, children_first
 
 
 def scalar_adjoints(body: Expr, seed: Expr, wanted: Iterable[Expr]) -> dict[Expr, Expr]:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from bpcompile.calculus.algebra import ZERO, add, is_number, mul, neg, select, sub
-from bpcompile.program.nodes import Axis, Expr, children_first, const, node
+from bpcompile.nodes.expressions import Axis, Expr, children_first, const, node
 
 MOST_TERMS: Final = 24
 

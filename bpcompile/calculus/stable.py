@@ -16,8 +16,8 @@ from bpcompile.calculus.algebra import is_number, mul, neg, sub
 from bpcompile.calculus.forward import Forward
 from bpcompile.calculus.record import Record
 from bpcompile.calculus.simplify import matched
-from bpcompile.program.nodes import Expr, axis, const, load, node, rebuild, substitute
-from bpcompile.program.statements import Statement, Tensor
+from bpcompile.nodes.expressions import Expr, axis, const, load, node, rebuild, substitute
+from bpcompile.nodes.statements import Statement, Tensor
 
 Bindings = dict[str, Expr]
 Pattern = Any

@@ -15,9 +15,9 @@ import numpy as np
 from bpcompile.calculus.gradient import analyze, training
 from bpcompile.errors import BPCompileError
 from bpcompile.language.network import Network
+from bpcompile.nodes.expressions import Axis, Expr, axes_of
+from bpcompile.nodes.statements import Program, Statement, TimeLoop
 from bpcompile.program.dead import restrict, specialize
-from bpcompile.program.nodes import Axis, Expr, axes_of
-from bpcompile.program.statements import Program, Statement, TimeLoop
 
 Step = Callable[[], Any]
 FRAMEWORKS: Final = ("PyTorch", "torch.compile", "JAX")

@@ -14,9 +14,9 @@ from bpcompile.calculus.record import Record
 from bpcompile.derivation.context import Context, Options, own_definitions
 from bpcompile.derivation.names import Names, Printed
 from bpcompile.derivation.view import View, tidied
-from bpcompile.program.guards import simplify_guards
-from bpcompile.program.nodes import Axis, Expr, axis, children_first, const, load, node, reduce, substitute
-from bpcompile.program.statements import Program, Statement, Tensor
+from bpcompile.nodes.expressions import Axis, Expr, axis, children_first, const, load, node, reduce, substitute
+from bpcompile.nodes.guards import simplify_guards
+from bpcompile.nodes.statements import Program, Statement, Tensor
 
 LAYER = Axis("l", None)
 ROW = Axis("j", None)

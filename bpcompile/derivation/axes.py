@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, node
+from bpcompile.nodes.expressions import Axis, Expr, axes_of, axis, children_first, node
 
 _LETTERS: Final = "kmpqrsuvijotdh"
 

@@ -14,8 +14,8 @@ from bpcompile.derivation.axes import Letters
 from bpcompile.derivation.matrix import Layout
 from bpcompile.derivation.names import Names, network_names
 from bpcompile.derivation.view import Definition, View, is_batch, whole
-from bpcompile.program.nodes import Axis, axes_of, walk_nodes
-from bpcompile.program.statements import Program, Statement, Tensor, TimeLoop
+from bpcompile.nodes.expressions import Axis, axes_of, walk_nodes
+from bpcompile.nodes.statements import Program, Statement, Tensor, TimeLoop
 
 if TYPE_CHECKING:
     from bpcompile.calculus.gradient import Calculus

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bpcompile.derivation.notation import Notation
-from bpcompile.program.nodes import Axis, Expr
+from bpcompile.nodes.expressions import Axis, Expr
 
 Inline = str | Notation
 """Words, or a formula within a line."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpcompile.derivation.functions import FUNCTIONS
-from bpcompile.program.nodes import Axis, Expr
+from bpcompile.nodes.expressions import Axis, Expr
 
 Array = NDArray[Any]
 Env = Mapping[Axis, Any]

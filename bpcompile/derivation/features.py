@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.view import is_batch, whole
-from bpcompile.program.affine import affine
-from bpcompile.program.nodes import Axis, Expr, children_first, loads
-from bpcompile.program.statements import Statement
+from bpcompile.nodes.affine import affine
+from bpcompile.nodes.expressions import Axis, Expr, children_first, loads
+from bpcompile.nodes.statements import Statement
 
 
 @dataclass(frozen=True, slots=True)

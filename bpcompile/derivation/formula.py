@@ -31,7 +31,7 @@ from bpcompile.derivation.notation import (
     width,
 )
 from bpcompile.derivation.numerals import ATOM, BIG, POWER, PRODUCT, SUM, Laid, axis_symbol, extent_symbol, number
-from bpcompile.program.nodes import Expr, node
+from bpcompile.nodes.expressions import Expr, node
 
 _WORDS: Final[dict[str, str]] = {
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "atan2", "lgamma": "logΓ", "gamma": "Γ",

@@ -18,7 +18,7 @@ from bpcompile.derivation.places import (
     with_deltas,
 )
 from bpcompile.derivation.view import is_batch
-from bpcompile.program.nodes import (
+from bpcompile.nodes.expressions import (
     Axis,
     Expr,
     axis,
@@ -26,7 +26,7 @@ from bpcompile.program.nodes import (
     node,
     substitute,
 )
-from bpcompile.program.statements import Statement
+from bpcompile.nodes.statements import Statement
 
 
 @dataclass(frozen=True, slots=True)

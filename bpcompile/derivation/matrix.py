@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bpcompile.derivation.formula import is_zero
-from bpcompile.program.nodes import UNARY_FUNCTIONS, ZERO, Axis, Expr, axes_of, axis, const, node, substitute
+from bpcompile.nodes.expressions import UNARY_FUNCTIONS, ZERO, Axis, Expr, axes_of, axis, const, node, substitute
 
 _COMPARISONS: Final = ("lt", "le", "eq", "ne")
 

@@ -18,7 +18,7 @@ from bpcompile.derivation.notation import (
     Words,
     row,
 )
-from bpcompile.program.nodes import Axis
+from bpcompile.nodes.expressions import Axis
 
 SUM, BIG, PRODUCT, POWER, ATOM = 1, 2, 3, 5, 6
 """How strongly a formula holds together, from sums to atoms."""

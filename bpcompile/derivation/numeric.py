@@ -16,8 +16,8 @@ from bpcompile.derivation.context import Context
 from bpcompile.derivation.evaluate import Evaluator
 from bpcompile.derivation.steps import adjoint
 from bpcompile.derivation.view import whole
-from bpcompile.program.nodes import Axis, children_first, loads
-from bpcompile.program.statements import Statement, TimeLoop
+from bpcompile.nodes.expressions import Axis, children_first, loads
+from bpcompile.nodes.statements import Statement, TimeLoop
 
 Array = NDArray[Any]
 STEP: Final = 1e-3

@@ -8,8 +8,8 @@ from bpcompile.calculus.algebra import ZERO, is_number, select
 from bpcompile.derivation.axes import Letters, unshadowed
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.view import tidied, whole
-from bpcompile.program.affine import affine, simplify_integer
-from bpcompile.program.nodes import (
+from bpcompile.nodes.affine import affine, simplify_integer
+from bpcompile.nodes.expressions import (
     Axis,
     Expr,
     axis,

@@ -8,7 +8,7 @@ from bpcompile.derivation.context import Context
 from bpcompile.derivation.formula import factor_of_product, factors, laid_out
 from bpcompile.derivation.notation import Below, Big, Group, Notation, Number, Operator, Row, Words, row
 from bpcompile.derivation.numerals import axis_symbol
-from bpcompile.program.nodes import Axis, Expr
+from bpcompile.nodes.expressions import Axis, Expr
 
 Shape = tuple[int | None, int | None]
 

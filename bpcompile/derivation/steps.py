@@ -25,9 +25,8 @@ from bpcompile.derivation.places import (
     with_deltas,
 )
 from bpcompile.derivation.view import is_batch, tidied
-from bpcompile.program.affine import affine, interval, simplify_integer
-from bpcompile.program.guards import simplify_guards
-from bpcompile.program.nodes import (
+from bpcompile.nodes.affine import affine, interval, simplify_integer
+from bpcompile.nodes.expressions import (
     Axis,
     Expr,
     axes_of,
@@ -39,6 +38,7 @@ from bpcompile.program.nodes import (
     node,
     substitute,
 )
+from bpcompile.nodes.guards import simplify_guards
 
 LONGEST_INLINED: Final = 24
 """How many nodes the adjoint of an intermediate may have to be put in where it is read."""

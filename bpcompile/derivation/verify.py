@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Final
@@ -18,8 +18,8 @@ from bpcompile.derivation.matrix import orientation
 from bpcompile.derivation.numeric import World, random_data, random_world
 from bpcompile.derivation.places import tensor_axes
 from bpcompile.derivation.view import whole
-from bpcompile.program.nodes import Axis, Expr, children_first
-from bpcompile.program.statements import Statement
+from bpcompile.nodes.expressions import Axis, Expr, children_first
+from bpcompile.nodes.statements import Statement
 
 Array = NDArray[Any]
 TOLERANCE: Final = 1e-6
@@ -31,6 +31,9 @@ SMALLEST: Final = 1e-3
 MOST_SAMPLES: Final = 6
 MOST_JACOBIAN: Final = 4096
 """How many elements a matrix of derivatives may have to be found by differences."""
+
+MOST_GRID: Final = 6_000_000
+"""How many terms a line may have in all to be evaluated."""
 
 MOST_WORK: Final = 60_000
 """How many terms a forward pass may have for its equations to be checked by differences."""
@@ -154,7 +157,7 @@ class _Checker:
 
     def row(self, e: Equation) -> Row | None:
         """The row of one equation; None for what is only said."""
-        lines = [x for x in e.lines if x.tree is not None and not self._needs_large_jacobian(x.tree)]
+        lines = [x for x in e.lines if x.tree is not None and self._fits(e, x)]
         if e.claim.kind == "none" or not lines:
             return None
         values = [self.evaluated(e, x) for x in lines]
@@ -173,8 +176,13 @@ class _Checker:
         arrays = self.world.values.arrays
         return arrays[upper].size * arrays[lower].size > MOST_JACOBIAN
 
-    def _needs_large_jacobian(self, tree: Expr) -> bool:
-        return any(x.op == "partial" and self._is_large(x.value[0], x.value[1]) for x in children_first(tree))
+    def _fits(self, e: Equation, x: Line) -> bool:
+        """Whether a line can be evaluated on the whole grid of its indices in little memory."""
+        assert x.tree is not None
+        if any(y.op == "partial" and self._is_large(y.value[0], y.value[1]) for y in children_first(x.tree)):
+            return False
+        extent = self.world.values.extent
+        return x.matrix or prod(map(extent, e.axes)) * _inner_volume(x.tree, extent) <= MOST_GRID
 
     def gradient(self, e: Equation, values: list[Array], lines: Sequence[Line]) -> Row:
         tensor = e.claim.tensor
@@ -219,6 +227,12 @@ class _Checker:
         error = max(_largest(_distance(v, numeric)[known]) for v in values) / scale
         other = None if generated is None else max(_largest(_distance(v, generated)) for v in values) / scale
         return Row(e, len(lines), error, other, magnitude)
+
+
+def _inner_volume(e: Expr, extent: Callable[[Axis], int]) -> int:
+    """How many terms the sums of a formula have, sums within sums multiplied."""
+    inner = max((_inner_volume(a, extent) for a in e.args), default=1)
+    return inner * prod(map(extent, e.value[1])) if e.op == "reduce" else inner
 
 
 def _distance(a: Array, b: Array) -> Array:

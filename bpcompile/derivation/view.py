@@ -15,8 +15,8 @@ from typing import Final
 
 from bpcompile.calculus.algebra import add, div, is_number, mul, neg, sub
 from bpcompile.derivation.axes import apart, renamed
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis, children_first, const, load, node, reduce, substitute
-from bpcompile.program.statements import Statement, Tensor
+from bpcompile.nodes.expressions import Axis, Expr, axes_of, axis, children_first, const, load, node, reduce, substitute
+from bpcompile.nodes.statements import Statement, Tensor
 
 Definition = tuple[tuple[Axis, ...], Expr]
 

@@ -11,7 +11,7 @@ from bpcompile.derivation.formula import laid_out
 from bpcompile.derivation.matrix import Layout, matrix_form
 from bpcompile.derivation.names import Names
 from bpcompile.derivation.notation import Notation, Number, Operator, Row, Words
-from bpcompile.program.nodes import Axis, Expr, children_first
+from bpcompile.nodes.expressions import Axis, Expr, children_first
 
 
 def text(*parts: Inline) -> Text:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bpcompile.emit.numpy_names import Names
-from bpcompile.program.affine import affine, interval
-from bpcompile.program.nodes import Axis, Expr, children_first
-from bpcompile.program.statements import Tensor
+from bpcompile.nodes.affine import affine, interval
+from bpcompile.nodes.expressions import Axis, Expr, children_first
+from bpcompile.nodes.statements import Tensor
 
 Frame = tuple[Axis, ...]
 

@@ -14,9 +14,9 @@ from bpcompile.emit.numpy_expression import RUNTIME_FUNCTIONS, Writer
 from bpcompile.emit.numpy_names import Names
 from bpcompile.emit.numpy_statement import allocate, write_statement
 from bpcompile.emit.templates import environment
+from bpcompile.nodes.expressions import Expr, children_first, walk_nodes
+from bpcompile.nodes.statements import Program, Statement, Step, TimeLoop
 from bpcompile.program.dead import specialize
-from bpcompile.program.nodes import Expr, children_first, walk_nodes
-from bpcompile.program.statements import Program, Statement, Step, TimeLoop
 
 _DRAWS: Final = ("bernoulli", "normal")
 _LONGEST_COMMENT: Final = 150  # nodes of an expression that is still worth reading as a comment

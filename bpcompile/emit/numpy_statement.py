@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bpcompile.emit.numpy_expression import Frame, Text, Writer
-from bpcompile.program.nodes import Axis, Expr
-from bpcompile.program.statements import Statement
+from bpcompile.nodes.expressions import Axis, Expr
+from bpcompile.nodes.statements import Statement
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bpcompile.program.access import covers, reads_of_body, step_statements
-from bpcompile.program.nodes import Axis, axes_of
-from bpcompile.program.statements import Program, Statement, Step, TimeLoop
+from bpcompile.nodes.access import covers, reads_of_body, step_statements
+from bpcompile.nodes.expressions import Axis, axes_of
+from bpcompile.nodes.statements import Program, Statement, Step, TimeLoop
 
 
 def settle_accumulations(program: Program) -> Program:

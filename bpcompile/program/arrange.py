@@ -6,8 +6,8 @@ the last of what it needs: the error that it sums is still in the cache, and err
 
 from __future__ import annotations
 
-from bpcompile.program.access import reads, step_statements
-from bpcompile.program.statements import Program, Statement, Step, TimeLoop
+from bpcompile.nodes.access import reads, step_statements
+from bpcompile.nodes.statements import Program, Statement, Step, TimeLoop
 
 
 def gradients_early(program: Program) -> Program:

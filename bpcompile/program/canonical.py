@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bpcompile.program.nodes import Axis, Expr, axis, children_first, node
+from bpcompile.nodes.expressions import Axis, Expr, axis, children_first, node
 
 COMMUTATIVE: Final = ("add", "mul", "eq", "ne", "and", "or")
 

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bpcompile.program.access import bare, covers, reads, step_statements
+from bpcompile.nodes.access import bare, covers, reads, step_statements
+from bpcompile.nodes.expressions import Axis, Expr, load, loads, node
+from bpcompile.nodes.statements import Program, Statement, TimeLoop
 from bpcompile.program.contract import as_contraction
-from bpcompile.program.nodes import Axis, Expr, load, loads, node
 from bpcompile.program.product import terms_of
-from bpcompile.program.statements import Program, Statement, TimeLoop
 
 
 @dataclass(frozen=True, slots=True)

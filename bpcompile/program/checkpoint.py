@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from bpcompile.program.access import reads, step_statements
-from bpcompile.program.nodes import Expr, load, rebuild
-from bpcompile.program.statements import Program, Statement, Step, TimeLoop
+from bpcompile.nodes.access import reads, step_statements
+from bpcompile.nodes.expressions import Expr, load, rebuild
+from bpcompile.nodes.statements import Program, Statement, Step, TimeLoop
 
 
 def checkpoint(program: Program, every: int) -> Program:

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bpcompile.program.access import inside, is_affine, loop_axes, step_statements, volume
+from bpcompile.nodes.access import inside, is_affine, loop_axes, step_statements, volume
+from bpcompile.nodes.expressions import Expr, axes_of, children_first, loads
+from bpcompile.nodes.statements import Program, Statement, Step, Tensor, TimeLoop
 from bpcompile.program.canonical import Canonical
-from bpcompile.program.nodes import Expr, axes_of, children_first, loads
 from bpcompile.program.operands import NewTensors
 from bpcompile.program.share import EVERYWHERE, is_expensive, tensor_scopes
-from bpcompile.program.statements import Program, Statement, Step, Tensor, TimeLoop
 
 INVARIANT: Final = 8
 """An expression leaves a loop that would compute it so many times."""

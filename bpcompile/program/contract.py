@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bpcompile.program.access import injective, inside, is_affine, volume
-from bpcompile.program.affine import affine
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis
+from bpcompile.nodes.access import injective, inside, is_affine, volume
+from bpcompile.nodes.affine import affine
+from bpcompile.nodes.expressions import Axis, Expr, axes_of, axis
+from bpcompile.nodes.statements import Statement, Tensor
 from bpcompile.program.schedule_types import Contraction
-from bpcompile.program.statements import Statement, Tensor
 
 MINIMUM_PRODUCTS = 4096
 """Scalar products (with a typical batch) below which a plain loop is as good as a tiled kernel."""

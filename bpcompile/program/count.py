@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bpcompile.program.access import step_statements
-from bpcompile.program.nodes import ARITY, COMPARISONS, LOGIC, Expr, children_first
-from bpcompile.program.statements import Phase, Program, Statement, TimeLoop
+from bpcompile.nodes.access import step_statements
+from bpcompile.nodes.expressions import ARITY, COMPARISONS, LOGIC, Expr, children_first
+from bpcompile.nodes.statements import Phase, Program, Statement, TimeLoop
 
 
 @dataclass(frozen=True, slots=True)

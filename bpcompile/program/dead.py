@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from bpcompile.program.access import reads, step_statements
+from bpcompile.nodes.access import reads, step_statements
+from bpcompile.nodes.statements import Program, Statement, Step, TimeLoop
 from bpcompile.program.fold import fold
-from bpcompile.program.statements import Program, Statement, Step, TimeLoop
 
 _WANTED = ("output", "gradient", "next_state", "loss")
 

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from bpcompile.program.access import bare, inside, is_affine, reads, step_statements
-from bpcompile.program.nodes import UNARY_FUNCTIONS, Axis, Expr, axes_of, children_first, load, loads, substitute
+from bpcompile.nodes.access import bare, inside, is_affine, reads, step_statements
+from bpcompile.nodes.expressions import UNARY_FUNCTIONS, Axis, Expr, axes_of, children_first, load, loads, substitute
+from bpcompile.nodes.statements import Program, Statement, Step, TimeLoop
 from bpcompile.program.operands import NewTensors
 from bpcompile.program.share import EXPENSIVE
-from bpcompile.program.statements import Program, Statement, Step, TimeLoop
 
 _SLOW = EXPENSIVE & frozenset(UNARY_FUNCTIONS)
 

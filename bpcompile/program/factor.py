@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
-from bpcompile.program.access import inside, is_affine, reads, volume
+from bpcompile.nodes.access import inside, is_affine, reads, volume
+from bpcompile.nodes.expressions import Axis, Expr, axes_of, axis, const, load, node
+from bpcompile.nodes.statements import Program, Statement, Step, Tensor, TimeLoop
 from bpcompile.program.contract import as_contraction
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis, const, load, node
 from bpcompile.program.operands import NewTensors, as_operand, is_plain, operand_volume
 from bpcompile.program.order import REDUCED, Tree, best_order
 from bpcompile.program.product import Product, as_product, guarded, is_one, multiplied, quotient, terms_of
-from bpcompile.program.statements import Program, Statement, Step, Tensor, TimeLoop
 
 REUSE: Final = 4
 """An operand gets a tensor of its own if each of its elements is used at least so often."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bpcompile.program.nodes import Expr, const, rebuild
+from bpcompile.nodes.expressions import Expr, const, rebuild
 
 
 def fold(root: Expr, flags: Mapping[str, bool] | None = None) -> Expr:

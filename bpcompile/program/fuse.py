@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from bpcompile.program.access import free_axes, injective, one_to_some, reads, rename, volume
+from bpcompile.nodes.access import free_axes, injective, one_to_some, reads, rename, volume
+from bpcompile.nodes.expressions import Axis
+from bpcompile.nodes.statements import Program, Statement, Step, Tensor, TimeLoop
 from bpcompile.program.contract import as_contraction
 from bpcompile.program.join import in_joined_order
 from bpcompile.program.match import AccessTable, match_axes
-from bpcompile.program.nodes import Axis
 from bpcompile.program.schedule_types import Contraction, Kernel, KernelLoop, Nest, ScheduledStep
-from bpcompile.program.statements import Program, Statement, Step, Tensor, TimeLoop
 
 WORKING_SET = 65536
 """Elements that one iteration of a shrunken nest may run over: about a second-level cache."""

@@ -6,11 +6,11 @@ axes which may run element by element; a reduction has a group of its own.
 
 from __future__ import annotations
 
-from bpcompile.program.access import free_axes, reads, rename
+from bpcompile.nodes.access import free_axes, reads, rename
+from bpcompile.nodes.expressions import Axis
+from bpcompile.nodes.statements import Statement
 from bpcompile.program.match import AccessTable, match_axes
-from bpcompile.program.nodes import Axis
 from bpcompile.program.schedule_types import Nest
-from bpcompile.program.statements import Statement
 
 
 def in_joined_order(outer: tuple[Axis, ...], statements: tuple[Statement, ...]) -> Nest:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bpcompile.program.access import Access, accesses, apart, bare
-from bpcompile.program.affine import affine
-from bpcompile.program.nodes import Axis, axis
-from bpcompile.program.statements import Statement
+from bpcompile.nodes.access import Access, accesses, apart, bare
+from bpcompile.nodes.affine import affine
+from bpcompile.nodes.expressions import Axis, axis
+from bpcompile.nodes.statements import Statement
 
 
 @dataclass(eq=False)

@@ -11,10 +11,10 @@ from bisect import insort
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from bpcompile.program.access import accesses, elements
-from bpcompile.program.nodes import Axis
+from bpcompile.nodes.access import accesses, elements
+from bpcompile.nodes.expressions import Axis
+from bpcompile.nodes.statements import Program, Statement, Tensor
 from bpcompile.program.schedule_types import Clear, Contraction, Kernel, KernelLoop, Nest, Place, Region, ScheduledStep
-from bpcompile.program.statements import Program, Statement, Tensor
 
 ALIGNMENT = 16
 """Offsets are multiples of so many elements."""

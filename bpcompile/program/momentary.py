@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from bpcompile.program.access import accesses, step_statements
-from bpcompile.program.nodes import Axis, Expr, axis, load, rebuild
-from bpcompile.program.statements import Program, Statement, Step, TimeLoop
+from bpcompile.nodes.access import accesses, step_statements
+from bpcompile.nodes.expressions import Axis, Expr, axis, load, rebuild
+from bpcompile.nodes.statements import Program, Statement, Step, TimeLoop
 
 
 def drop_time(program: Program) -> Program:

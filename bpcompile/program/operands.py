@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from bpcompile.program.access import extent, fresh_axis, inside, is_affine
-from bpcompile.program.affine import Affine, affine, from_affine, interval
-from bpcompile.program.nodes import COMPARISONS, Axis, Expr, axes_of, axis, load, loads, node
-from bpcompile.program.statements import Origin, Statement, Tensor
+from bpcompile.nodes.access import extent, fresh_axis, inside, is_affine
+from bpcompile.nodes.affine import Affine, affine, from_affine, interval
+from bpcompile.nodes.expressions import COMPARISONS, Axis, Expr, axes_of, axis, load, loads, node
+from bpcompile.nodes.statements import Origin, Statement, Tensor
 
 Terms = tuple[tuple[Expr, int], ...]
 

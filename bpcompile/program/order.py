@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bpcompile.program.access import volume
-from bpcompile.program.nodes import Axis
+from bpcompile.nodes.access import volume
+from bpcompile.nodes.expressions import Axis
 
 MOST_FACTORS: Final = 7
 """The most factors whose orders are compared."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bpcompile.program.access import injective, inside, is_affine, reads_of_body, step_statements
-from bpcompile.program.affine import interval
-from bpcompile.program.statements import Program, Statement, TimeLoop
+from bpcompile.nodes.access import injective, inside, is_affine, reads_of_body, step_statements
+from bpcompile.nodes.affine import interval
+from bpcompile.nodes.statements import Program, Statement, TimeLoop
 
 Box = tuple[tuple[int, int] | None, ...]
 

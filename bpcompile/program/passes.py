@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bpcompile.nodes.statements import Program
 from bpcompile.program.accumulate import settle_accumulations
 from bpcompile.program.arrange import gradients_early
 from bpcompile.program.canonical import Canonical
@@ -14,7 +15,6 @@ from bpcompile.program.momentary import drop_time
 from bpcompile.program.pieces import in_pieces
 from bpcompile.program.share import share
 from bpcompile.program.split import split_axes
-from bpcompile.program.statements import Program
 
 
 def improve(program: Program) -> Program:

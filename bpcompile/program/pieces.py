@@ -12,12 +12,12 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
-from bpcompile.program.access import step_statements
-from bpcompile.program.affine import affine, simplify_integer
-from bpcompile.program.guards import simplify_guards
-from bpcompile.program.nodes import COMPARISONS, Axis, Expr, axis, children_first, const, node, rebuild, substitute
+from bpcompile.nodes.access import step_statements
+from bpcompile.nodes.affine import affine, simplify_integer
+from bpcompile.nodes.expressions import COMPARISONS, Axis, Expr, axis, children_first, const, node, rebuild, substitute
+from bpcompile.nodes.guards import simplify_guards
+from bpcompile.nodes.statements import Program, Statement, Step, TimeLoop
 from bpcompile.program.product import is_zero
-from bpcompile.program.statements import Program, Statement, Step, TimeLoop
 
 SHORTEST: Final = 16
 """The fewest elements of a piece: the halo of a padded tensor is not worth a loop of its own."""

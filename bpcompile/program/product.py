@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bpcompile.program.nodes import ONE, ZERO, Expr, const, node
+from bpcompile.nodes.expressions import ONE, ZERO, Expr, const, node
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bpcompile.program.access import covers, elements
+from bpcompile.nodes.access import covers, elements
+from bpcompile.nodes.statements import Program
 from bpcompile.program.accumulate import settle_accumulations
 from bpcompile.program.fuse import fuse
 from bpcompile.program.memory import kernel_statements, localize, place
 from bpcompile.program.parts import assign_parts
 from bpcompile.program.schedule_types import Clear, KernelLoop, Schedule, ScheduledStep
-from bpcompile.program.statements import Program
 
 
 def schedule(program: Program, offsets: Mapping[str, int] | None = None) -> Schedule:

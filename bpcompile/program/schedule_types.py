@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bpcompile.program.nodes import Axis, Expr
-from bpcompile.program.statements import Program, Statement
+from bpcompile.nodes.expressions import Axis, Expr
+from bpcompile.nodes.statements import Program, Statement
 
 Region = Literal["input", "params", "state", "output", "loss", "grads", "input_grad", "batch", "fixed", "local"]
 

@@ -13,11 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bpcompile.program.access import bare, covers, inside, is_affine, one_to_one, reads_of_body, step_statements
-from bpcompile.program.affine import simplify_integer
-from bpcompile.program.canonical import Canonical
-from bpcompile.program.dead import without_dead
-from bpcompile.program.nodes import (
+from bpcompile.nodes.access import bare, covers, inside, is_affine, one_to_one, reads_of_body, step_statements
+from bpcompile.nodes.affine import simplify_integer
+from bpcompile.nodes.expressions import (
     UNARY_FUNCTIONS,
     ZERO,
     Axis,
@@ -31,7 +29,9 @@ from bpcompile.program.nodes import (
     node,
     substitute,
 )
-from bpcompile.program.statements import Program, Statement, Step, Tensor, TimeLoop
+from bpcompile.nodes.statements import Program, Statement, Step, Tensor, TimeLoop
+from bpcompile.program.canonical import Canonical
+from bpcompile.program.dead import without_dead
 
 EXPENSIVE: Final = frozenset(UNARY_FUNCTIONS) - {"abs", "sign", "floor", "ceil", "round"} | {"div", "pow", "atan2"}
 """Operations that cost more than reading the result."""

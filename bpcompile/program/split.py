@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bpcompile.program.affine import affine, simplify_integer
-from bpcompile.program.guards import simplify_guards
-from bpcompile.program.nodes import Axis, Expr, axis, const, node, rebuild, substitute, walk_nodes
-from bpcompile.program.statements import Program, Statement, TimeLoop
+from bpcompile.nodes.affine import affine, simplify_integer
+from bpcompile.nodes.expressions import Axis, Expr, axis, const, node, rebuild, substitute, walk_nodes
+from bpcompile.nodes.guards import simplify_guards
+from bpcompile.nodes.statements import Program, Statement, TimeLoop
 
 
 def split_axes(program: Program) -> Program:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from math import gcd
 from typing import Final
 
-from bpcompile.program.access import inside, is_affine, reads, step_statements
-from bpcompile.program.affine import affine, interval
-from bpcompile.program.nodes import ARITY, LOGIC, Axis, Expr, axes_of, children_first
-from bpcompile.program.statements import Program, Statement, Tensor, TimeLoop
+from bpcompile.nodes.access import inside, is_affine, reads, step_statements
+from bpcompile.nodes.affine import affine, interval
+from bpcompile.nodes.expressions import ARITY, LOGIC, Axis, Expr, axes_of, children_first
+from bpcompile.nodes.statements import Program, Statement, Tensor, TimeLoop
 
 REDUCTIONS: Final = ("sum", "max", "min", "argmax", "argmin")
 _GIVEN: Final = ("input", "target", "parameter", "state")

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from bpcompile.calculus.freeze import Name, Scope, freeze_equations
 from bpcompile.errors import TrainingError, nearest
 from bpcompile.language.parser import parse_equation
-from bpcompile.program.nodes import Expr, const, node, rebuild
-from bpcompile.program.statements import Origin, Program, Statement, Tensor
+from bpcompile.nodes.expressions import Expr, const, node, rebuild
+from bpcompile.nodes.statements import Origin, Program, Statement, Tensor
 
 SEEDS = ("learning_rate",)
 """The numbers that an optimizer takes at run time, in the order of the C interface."""

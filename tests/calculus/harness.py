@@ -12,7 +12,7 @@ from bpcompile.calculus.gradient import analyze, training
 from bpcompile.language.layer import Layer
 from bpcompile.language.network import Network
 from bpcompile.language.value import Input, Target, Value
-from bpcompile.program.statements import Program
+from bpcompile.nodes.statements import Program
 from tests.program.interpret import run_program
 
 BATCH = 3

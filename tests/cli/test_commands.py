@@ -234,9 +234,9 @@ def test_a_folder_that_cannot_be_written(spec: Path, tmp_path: Path, bpcompile: 
     assert status == 2 and ".tex, .md, .html, .pdf" in err
 
 
-def test_training_that_meets_infinity_keeps_the_last_good_parameters(spec: Path, tmp_path: Path, run: Run) -> None:
-    spec.write_text(SPEC.replace("learning_rate = 0.02", "learning_rate = 1e36"))
-    code, _, err = run("train", spec, "-o", tmp_path / "kept.safetensors")
+def test_training_that_meets_infinity_keeps_the_last_good_parameters(spec: Path, tmp_path: Path, bpcompile: Run) -> None:
+    spec.write_text(SPEC.replace("learning_rate = 0.02", "learning_rate = 1e38"))
+    code, _, err = bpcompile("train", spec, "-o", tmp_path / "kept.safetensors")
     assert code == 2 and "Training ended in epoch 1. Step " in err and "gave NaN or infinity" in err
     assert f"They are in {tmp_path / 'kept.safetensors'}" in err
     from safetensors.numpy import load_file
@@ -245,10 +245,10 @@ def test_training_that_meets_infinity_keeps_the_last_good_parameters(spec: Path,
 
 
 def test_without_a_compiler_numpy_runs_and_a_warning_says_how_to_get_one(
-    spec: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    spec: Path, bpcompile: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec.write_text(SPEC.replace('backend = "numpy"', 'backend = "c"'))
     monkeypatch.setenv("CC", "/nowhere/cc")
-    code, out, _ = run("train", spec, "--epochs", "1")
+    code, out, _ = bpcompile("train", spec, "--epochs", "1")
     assert code == 0
     assert "bpcompile[zig]" in "".join(out.split()) and "runs on NumPy instead" in " ".join(out.split())

@@ -12,7 +12,7 @@ from bpcompile.derivation.numeric import random_world
 from bpcompile.derivation.sections.chain import chain_section
 from bpcompile.derivation.sections.layers import layers_section
 from bpcompile.derivation.sections.network import network_section
-from bpcompile.program.nodes import children_first
+from bpcompile.nodes.expressions import children_first
 from tests.derivation.networks import NETWORKS
 from tests.derivation.reading import Reader
 

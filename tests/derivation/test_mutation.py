@@ -13,7 +13,7 @@ from bpcompile.derivation.axes import renamed
 from bpcompile.derivation.context import Options, prepared
 from bpcompile.derivation.derive import SECTIONS, derivation
 from bpcompile.derivation.verify import Check
-from bpcompile.program.nodes import Expr, load, node, rebuild
+from bpcompile.nodes.expressions import Expr, load, node, rebuild
 from tests.derivation.networks import NETWORKS
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from bpcompile.emit.c.contraction import emit_contraction
 from bpcompile.emit.c.kernel_text import KernelText
 from bpcompile.emit.c.vector import functions_in, vector_preamble
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis, const, load, node
+from bpcompile.nodes.expressions import Axis, Expr, axes_of, axis, const, load, node
+from bpcompile.nodes.statements import Statement, Tensor
 from bpcompile.program.schedule_types import Contraction, Place
-from bpcompile.program.statements import Statement, Tensor
 
 NATIVE = ("-O2", "-march=native", "-ffp-contract=fast")
 

@@ -14,9 +14,9 @@ import pytest
 from bpcompile.emit import draws
 from bpcompile.emit.c.module import ModuleSpec, emit_module
 from bpcompile.emit.c.source import Source
-from bpcompile.program.nodes import Axis, axis, const, load, node
+from bpcompile.nodes.expressions import Axis, axis, const, load, node
+from bpcompile.nodes.statements import Program, Statement, Tensor
 from bpcompile.program.schedule import schedule
-from bpcompile.program.statements import Program, Statement, Tensor
 from tests.emit.c_module import NATIVE, PLAIN, STRICT, Caller, symbols
 from tests.program import networks
 from tests.program.build import Builder

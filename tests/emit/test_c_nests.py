@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bpcompile.emit.c.module import ModuleSpec, emit_module
+from bpcompile.nodes.statements import Program, Tensor
 from bpcompile.program.schedule import schedule
-from bpcompile.program.statements import Program, Tensor
 from tests.emit.c_module import NATIVE, PLAIN, STRICT, Caller
 from tests.program.build import Builder
 from tests.program.interpret import random_inputs, run_program

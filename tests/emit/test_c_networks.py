@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from bpcompile.emit.c.module import ModuleSpec, emit_module
+from bpcompile.nodes.statements import Program
 from bpcompile.program import contract
 from bpcompile.program.schedule import schedule
-from bpcompile.program.statements import Program
 from tests.emit.c_module import NATIVE, PLAIN, STRICT, Caller
 from tests.program import networks
 from tests.program.interpret import random_inputs, run_program

@@ -10,9 +10,9 @@ import pytest
 
 from bpcompile.emit.numpy_module import emit_numpy
 from bpcompile.emit.numpy_names import Names
-from bpcompile.program.nodes import ARITY, UNARY_FUNCTIONS, Axis, Expr, axis, const, load, node, size
+from bpcompile.nodes.expressions import ARITY, UNARY_FUNCTIONS, Axis, Expr, axis, const, load, node, size
+from bpcompile.nodes.statements import Program, Statement, Tensor, TimeLoop
 from bpcompile.program.passes import improve
-from bpcompile.program.statements import Program, Statement, Tensor, TimeLoop
 from tests.program import networks
 from tests.program.interpret import random_inputs, run_program
 

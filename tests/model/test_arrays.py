@@ -131,15 +131,15 @@ def test_inputs_are_never_written(model: Model) -> None:
     [
         (lambda m, p, d: m.value_and_grad(p, **d, key="a"), "'key' must be an integer, and is 'a'"),
         (lambda m, p, d: m.value_and_grad(p, **d, step=1.5), "'step' must be an integer, and is 1.5"),
-        (lambda m, p, d: m.init("a"), "'seed' must be an integer that is not negative"),  # noqa: ARG005
-        (lambda m, p, d: m.init(-1), "'seed' must be an integer that is not negative"),  # noqa: ARG005
+        (lambda m, p, d: m.init("a"), "'seed' must be an integer that is not negative"),
+        (lambda m, p, d: m.init(-1), "'seed' must be an integer that is not negative"),
         (lambda m, p, d: m.train_epoch(p, **d, batch_size="a"), "'batch_size' must be a positive integer"),
         (lambda m, p, d: m.train_epoch(p, **d, batch_size=0), "'batch_size' must be a positive integer"),
         (lambda m, p, d: m.train_epoch(p, **d, seed=-3), "'seed' must be an integer that is not negative"),
         (lambda m, p, d: m.train_epoch(p, **d, learning_rate="a"), "learning rate must be a number"),
-        (lambda m, p, d: bp.compile(m.network, optimizer="adam"), "must be an Optimizer, not 'adam'"),  # noqa: ARG005
-        (lambda m, p, d: bp.check_gradients(m.network, samples=-1), "'samples' must be a positive integer"),  # noqa: ARG005
-        (lambda m, p, d: bp.check_gradients(m.network, seconds=0), "'seconds' must be a positive number"),  # noqa: ARG005
+        (lambda m, p, d: bp.compile(m.network, optimizer="adam"), "must be an Optimizer, not 'adam'"),
+        (lambda m, p, d: bp.check_gradients(m.network, samples=-1), "'samples' must be a positive integer"),
+        (lambda m, p, d: bp.check_gradients(m.network, seconds=0), "'seconds' must be a positive number"),
     ],
 )
 def test_numbers_are_checked_like_arrays(call: Any, said: str) -> None:

@@ -13,9 +13,10 @@ import pytest
 from bpcompile import driver
 from bpcompile.calculus import derivatives, differentiate, gather
 from bpcompile.calculus.algebra import ZERO, mul, neg
-from bpcompile.program import canonical, recurrence
-from bpcompile.program.nodes import Expr, const, load, node
-from bpcompile.program.statements import TimeLoop
+from bpcompile.nodes import recurrence
+from bpcompile.nodes.expressions import Expr, const, load, node
+from bpcompile.nodes.statements import TimeLoop
+from bpcompile.program import canonical
 
 Patch = pytest.MonkeyPatch
 

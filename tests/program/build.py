@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
-from bpcompile.program.nodes import ARITY, Axis, Expr, axes_of, axis, const, load, node, size
-from bpcompile.program.statements import Origin, Phase, Program, Statement, Step, Tensor, TimeLoop
+from bpcompile.nodes.expressions import ARITY, Axis, Expr, axes_of, axis, const, load, node, size
+from bpcompile.nodes.statements import Origin, Phase, Program, Statement, Step, Tensor, TimeLoop
 
 _BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.FloorDiv: "floordiv",
            ast.Mod: "mod"}  # fmt: skip
@@ -106,6 +106,6 @@ class Builder:
 
 
 def _loads(s: Statement) -> list[Expr]:
-    from bpcompile.program.nodes import loads
+    from bpcompile.nodes.expressions import loads
 
     return [e for root in (*s.subscripts, s.body) for e in loads(root)]

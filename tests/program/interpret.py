@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from bpcompile.program.nodes import Axis, Expr
+from bpcompile.nodes.expressions import Axis, Expr
+from bpcompile.nodes.statements import Program, Statement, Tensor, TimeLoop
 from bpcompile.program.schedule_types import Clear, Contraction, Kernel, KernelLoop, Nest, Place, Schedule
-from bpcompile.program.statements import Program, Statement, Tensor, TimeLoop
 
 Number = Any
 Env = dict[Axis, int]

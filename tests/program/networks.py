@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bpcompile.program.statements import Program, Tensor
+from bpcompile.nodes.statements import Program, Tensor
 from tests.program.build import Builder
 
 
@@ -72,7 +72,7 @@ def b_fix(s):  # type: ignore[no-untyped-def]
     """Reads of the recorded position are integers (the builder learns it after the fact)."""
     from dataclasses import replace
 
-    from bpcompile.program.nodes import load, rebuild
+    from bpcompile.nodes.expressions import load, rebuild
 
     return replace(s, body=rebuild(s.body, lambda e: load("f", e.args, "int") if e.op == "load" and e.value[0] == "f"
                                    else None))  # fmt: skip

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from bpcompile.nodes.expressions import Axis
+from bpcompile.nodes.statements import Program, Tensor
 from bpcompile.program import contract
 from bpcompile.program.accumulate import settle_accumulations
 from bpcompile.program.contract import as_contraction
 from bpcompile.program.factor import factor
-from bpcompile.program.nodes import Axis
 from bpcompile.program.order import best_order
 from bpcompile.program.schedule import schedule
 from bpcompile.program.share import share
-from bpcompile.program.statements import Program, Tensor
 from bpcompile.program.verify import verify
 from tests.program import networks
 from tests.program.build import Builder

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 
 from bpcompile.calculus.gather import Gathering, gather
-from bpcompile.program import nodes
-from bpcompile.program.likeness import Shapes, with_tensors
-from bpcompile.program.nodes import Axis, Expr, axis, const, load, node
-from bpcompile.program.statements import Statement
+from bpcompile.nodes import expressions as nodes
+from bpcompile.nodes.expressions import Axis, Expr, axis, const, load, node
+from bpcompile.nodes.likeness import Shapes, with_tensors
+from bpcompile.nodes.statements import Statement
 
 N, J, D = Axis("n", None), Axis("j", 4), Axis("i", 3)
 

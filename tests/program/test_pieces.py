@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from bpcompile.nodes.statements import Program
 from bpcompile.program.early import slopes_early
 from bpcompile.program.pieces import in_pieces
 from bpcompile.program.schedule import schedule
 from bpcompile.program.schedule_types import Nest
 from bpcompile.program.share import share
-from bpcompile.program.statements import Program
 from bpcompile.program.verify import verify
 from tests.program.build import Builder
 from tests.program.test_schedule import assert_same

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bpcompile.nodes.statements import Program
 from bpcompile.program import contract
 from bpcompile.program.memory import place
 from bpcompile.program.schedule import flat_offsets, schedule
 from bpcompile.program.schedule_types import Contraction, Nest, Place, Schedule
-from bpcompile.program.statements import Program
 from tests.program import networks
 from tests.program.interpret import random_inputs, run_program, run_schedule
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bpcompile.nodes.statements import Program
 from bpcompile.program.share import share
-from bpcompile.program.statements import Program
 from bpcompile.program.verify import verify
 from tests.program import networks
 from tests.program.build import Builder

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bpcompile.program.nodes import Axis, Expr, axis, const, load, node
-from bpcompile.program.text import LONGEST, expression_text
+from bpcompile.nodes.expressions import Axis, Expr, axis, const, load, node
+from bpcompile.nodes.text import LONGEST, expression_text
 
 I = axis(Axis("i", 5))  # noqa: E741
 X = load("x", (I,))

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from bpcompile.nodes.expressions import Axis, axis, const, load, node
+from bpcompile.nodes.statements import Program, Statement, Tensor
 from bpcompile.program.accumulate import settle_accumulations
-from bpcompile.program.nodes import Axis, axis, const, load, node
-from bpcompile.program.statements import Program, Statement, Tensor
 from bpcompile.program.verify import MalformedProgram, verify
 from tests.program import networks
 from tests.program.build import Builder

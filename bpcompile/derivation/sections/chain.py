@@ -12,7 +12,7 @@ from bpcompile.derivation.matrix import jacobian_form
 from bpcompile.derivation.notation import Big, Fraction, Notation, Operator, Row, Script, Symbol, row
 from bpcompile.derivation.view import whole
 from bpcompile.derivation.writing import distinct, line, symbol, text
-from bpcompile.program.nodes import children_first
+from bpcompile.nodes.expressions import children_first
 
 
 def chain_section(context: Context) -> Section:

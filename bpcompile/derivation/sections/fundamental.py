@@ -14,7 +14,7 @@ from bpcompile.derivation.numerals import axis_symbol
 from bpcompile.derivation.steps import Adjoint, adjoint, inlined
 from bpcompile.derivation.view import whole
 from bpcompile.derivation.writing import distinct, line, text
-from bpcompile.program.nodes import Axis, Expr, axis, load, substitute
+from bpcompile.nodes.expressions import Axis, Expr, axis, load, substitute
 
 
 def fundamental_section(context: Context) -> Section:

@@ -15,8 +15,8 @@ from bpcompile.derivation.sections.network import fixed_axes
 from bpcompile.derivation.steps import adjoint, inlined
 from bpcompile.derivation.view import tidied
 from bpcompile.derivation.writing import distinct, line, symbol, text
-from bpcompile.program.guards import simplify_guards
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis, const, loads, rebuild, substitute
+from bpcompile.nodes.expressions import Axis, Expr, axes_of, axis, const, loads, rebuild, substitute
+from bpcompile.nodes.guards import simplify_guards
 
 _WORDS: Final[dict[str, tuple[str, str]]] = {
     "convolution": (

@@ -14,7 +14,7 @@ from bpcompile.derivation.shapes import annotated
 from bpcompile.derivation.steps import Adjoint, adjoint, inlined
 from bpcompile.derivation.view import whole
 from bpcompile.derivation.writing import distinct, line, matrix_of, matrix_symbol, symbol, text
-from bpcompile.program.nodes import Axis, Expr, children_first
+from bpcompile.nodes.expressions import Axis, Expr, children_first
 
 
 def layers_section(context: Context) -> Section:

@@ -10,7 +10,7 @@ from bpcompile.derivation.notation import Operator, Symbol, row
 from bpcompile.derivation.places import shown, tensor_axes
 from bpcompile.derivation.view import whole
 from bpcompile.derivation.writing import dimensions, distinct, line, matrix_equation, symbol, text
-from bpcompile.program.nodes import Axis, children_first
+from bpcompile.nodes.expressions import Axis, children_first
 
 
 def network_section(context: Context) -> Section:

@@ -6,8 +6,8 @@ from bpcompile.derivation.context import Context
 from bpcompile.derivation.document import Block, Inline, Paragraph, Section, Table, Text
 from bpcompile.derivation.notation import Number
 from bpcompile.derivation.writing import symbol, text
-from bpcompile.program.nodes import walk_nodes
-from bpcompile.program.statements import Statement
+from bpcompile.nodes.expressions import walk_nodes
+from bpcompile.nodes.statements import Statement
 
 
 def sharing_section(context: Context) -> Section | None:

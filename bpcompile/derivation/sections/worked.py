@@ -20,7 +20,7 @@ from bpcompile.derivation.sections.layers import trivial
 from bpcompile.derivation.steps import adjoint
 from bpcompile.derivation.writing import symbol, text
 from bpcompile.errors import BPCompileError, nearest
-from bpcompile.program.nodes import loads
+from bpcompile.nodes.expressions import loads
 
 Array = NDArray[Any]
 MOST: Final = 64

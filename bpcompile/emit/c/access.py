@@ -11,7 +11,7 @@ from typing import Final
 
 from bpcompile.emit.c.affine import Affine, affine, inside
 from bpcompile.emit.c.scope import Memory, Scope
-from bpcompile.program.nodes import Expr
+from bpcompile.nodes.expressions import Expr
 
 _SPECIAL_STORES: Final[dict[tuple[int | None, str], str]] = {
     (2, "real"): "bp_store_second", (1, "sint"): "bp_store_integers",

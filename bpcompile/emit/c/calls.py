@@ -13,9 +13,9 @@ from bpcompile.emit.c.kernel_text import Argument, KernelText, canonical_key, el
 from bpcompile.emit.c.likeness import kernel_shape
 from bpcompile.emit.c.nests import emit_nest
 from bpcompile.emit.c.source import Interface
-from bpcompile.program.nodes import Axis
+from bpcompile.nodes.expressions import Axis
+from bpcompile.nodes.statements import Tensor
 from bpcompile.program.schedule_types import Clear, Contraction, Kernel, KernelLoop, Place, Schedule
-from bpcompile.program.statements import Tensor
 
 
 @dataclass(frozen=True, slots=True)

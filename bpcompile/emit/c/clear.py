@@ -8,8 +8,8 @@ from typing import Final
 
 from bpcompile.emit.c.equations import equations
 from bpcompile.emit.c.kernel_text import Arguments, KernelText, Phase, mangled
+from bpcompile.nodes.statements import Tensor
 from bpcompile.program.schedule_types import Clear, Place
-from bpcompile.program.statements import Tensor
 
 BLOCK: Final = 1 << 16
 """Elements in a unit of work."""

@@ -22,9 +22,9 @@ from bpcompile.emit.c.kernel_text import Arguments, KernelText, Phase
 from bpcompile.emit.c.loops import work
 from bpcompile.emit.c.scope import ExpressionWriter, Memory, Scope
 from bpcompile.emit.templates import environment
-from bpcompile.program.nodes import Axis
+from bpcompile.nodes.expressions import Axis
+from bpcompile.nodes.statements import Tensor
 from bpcompile.program.schedule_types import Contraction, Place
-from bpcompile.program.statements import Tensor
 
 
 def emit_contraction(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bpcompile.emit.c.affine import Affine, affine
-from bpcompile.program.nodes import Axis, Expr
+from bpcompile.nodes.expressions import Axis, Expr
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from bpcompile.emit.c.contraction_plan import Plan
 from bpcompile.emit.c.expressions import value
 from bpcompile.emit.c.loops import Loop, heavy, target_load
 from bpcompile.emit.c.scope import ExpressionWriter, Scope
-from bpcompile.program.nodes import Axis
+from bpcompile.nodes.expressions import Axis
 
 
 def finish_tile(plan: Plan, writer: ExpressionWriter, unit: Scope) -> list[str]:

@@ -14,8 +14,8 @@ from bpcompile.emit.c.affine import Affine
 from bpcompile.emit.c.contraction_axes import Span, address_form, count, ordered, single_stride, spans
 from bpcompile.emit.c.loops import Loop, Uses, collapse, target_load, uses
 from bpcompile.emit.c.scope import ExpressionWriter
-from bpcompile.program.access import one_to_one
-from bpcompile.program.nodes import Axis, Expr, loads
+from bpcompile.nodes.access import one_to_one
+from bpcompile.nodes.expressions import Axis, Expr, loads
 from bpcompile.program.schedule_types import Contraction
 
 Packing = Literal["rows", "transposed", "table", "runs"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bpcompile.nodes.statements import Statement
 from bpcompile.program.schedule_types import Clear, Contraction, Kernel
-from bpcompile.program.statements import Statement
 
 
 def equation_text(s: Statement) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from bpcompile.emit.c.access import index_text, load_scalar, load_vector
 from bpcompile.emit.c.affine import affine, interval
 from bpcompile.emit.c.scope import Scope
-from bpcompile.program.nodes import COMPARISONS, UNARY_FUNCTIONS, Expr, const, node
+from bpcompile.nodes.expressions import COMPARISONS, UNARY_FUNCTIONS, Expr, const, node
 
 _C_TYPES: Final = {"real": "real", "int": "ptrdiff_t", "bool": "smask"}
 _LETTERS: Final = {"real": "x", "int": "i", "bool": "m"}

@@ -19,9 +19,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from bpcompile.program.nodes import Axis
+from bpcompile.nodes.expressions import Axis
+from bpcompile.nodes.statements import Tensor
 from bpcompile.program.schedule_types import Place
-from bpcompile.program.statements import Tensor
 
 ElementType = Literal["real", "int32_t", "sint"]
 Source = Literal["tensor", "n", "time", "seed", "key", "step", "training", "scratch"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 
 from bpcompile.emit.c.kernel_text import element_type
-from bpcompile.program.likeness import Shapes
+from bpcompile.nodes.likeness import Shapes
+from bpcompile.nodes.statements import Tensor
 from bpcompile.program.schedule_types import Clear, Contraction, Kernel, Place
-from bpcompile.program.statements import Tensor
 
 
 def kernel_shape(

@@ -9,8 +9,8 @@ from typing import Final
 
 from bpcompile.emit.c.affine import Affine, affine, inside
 from bpcompile.emit.c.scope import ExpressionWriter
-from bpcompile.program.nodes import Axis, Expr, children_first, load
-from bpcompile.program.statements import Statement
+from bpcompile.nodes.expressions import Axis, Expr, children_first, load
+from bpcompile.nodes.statements import Statement
 
 USUAL_BATCH: Final = 64
 """How many examples a choice among loops assumes."""

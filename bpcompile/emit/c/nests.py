@@ -19,9 +19,9 @@ from bpcompile.emit.c.loops import USUAL_BATCH, best_lane, collapse, heavy, uses
 from bpcompile.emit.c.reductions import copies as copies_of
 from bpcompile.emit.c.scope import ExpressionWriter, Memory, Scope
 from bpcompile.emit.c.statements import write_statement
-from bpcompile.program.nodes import Axis
+from bpcompile.nodes.expressions import Axis
+from bpcompile.nodes.statements import Statement, Tensor
 from bpcompile.program.schedule_types import Contraction, Nest, Place
-from bpcompile.program.statements import Statement, Tensor
 
 BLOCK = 1024
 """Elements in a unit of work of a nest that is one loop along the lanes."""

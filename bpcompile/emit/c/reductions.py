@@ -13,8 +13,8 @@ from typing import Final
 from bpcompile.emit.c.expressions import numeric, scalar
 from bpcompile.emit.c.loops import Loop, heavy
 from bpcompile.emit.c.scope import Scope
-from bpcompile.program.nodes import Axis, Expr, axis, const, node, size
-from bpcompile.program.statements import Statement
+from bpcompile.nodes.expressions import Axis, Expr, axis, const, node, size
+from bpcompile.nodes.statements import Statement
 
 COPIES: Final = 4
 """Accumulators that run at once where a body is small: they hide the latency of an addition."""

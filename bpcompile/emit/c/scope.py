@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from bpcompile.emit.c.helpers import HELPERS
 from bpcompile.emit.c.kernel_text import Arguments, ElementType, element_type, mangled
 from bpcompile.emit.c.vector import real_literal
-from bpcompile.program.nodes import Axis, Expr
+from bpcompile.nodes.expressions import Axis, Expr
 
 
 @dataclass(frozen=True, slots=True)

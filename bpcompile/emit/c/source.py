@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from bpcompile.nodes.statements import Tensor
 from bpcompile.program.schedule_types import Region, Schedule
-from bpcompile.program.statements import Tensor
 
 Dtype = Literal["float32", "float64"]
 REAL: Final[Mapping[str, str]] = {"float32": "float", "float64": "double"}

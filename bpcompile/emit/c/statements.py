@@ -11,8 +11,8 @@ from bpcompile.emit.c.blocks import write_lanes, write_loops
 from bpcompile.emit.c.expressions import numeric, scalar
 from bpcompile.emit.c.loops import collapse, heavy, target_load, uses
 from bpcompile.emit.c.scope import Scope
-from bpcompile.program.nodes import Axis
-from bpcompile.program.statements import Statement
+from bpcompile.nodes.expressions import Axis
+from bpcompile.nodes.statements import Statement
 
 
 def write_statement(scopes: Sequence[Scope], s: Statement, lane: Axis | None = None) -> None:

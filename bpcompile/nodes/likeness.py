@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
-from bpcompile.program.nodes import Expr, children_first, load, loads, rebuild
-from bpcompile.program.statements import Statement
+from bpcompile.nodes.expressions import Expr, children_first, load, loads, rebuild
+from bpcompile.nodes.statements import Statement
 
 
 @dataclass(eq=False)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from bpcompile.program.affine import Affine, Interval, affine, from_affine, interval, simplify_integer
-from bpcompile.program.nodes import Axis, Expr, axis, children_first, const, node
+from bpcompile.nodes.affine import Affine, Interval, affine, from_affine, interval, simplify_integer
+from bpcompile.nodes.expressions import Axis, Expr, axis, children_first, const, node
 
 Known = Mapping[Expr, Interval]
 _INTEGER_COMPARISONS: Final = frozenset({"lt", "le", "eq", "ne"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bpcompile.program.nodes import Expr, children_first
+from bpcompile.nodes.expressions import Expr, children_first
 
 _INFIX: Final[dict[str, tuple[str, int]]] = {
     "or": (" or ", 1), "and": (" and ", 2), "lt": (" < ", 4), "le": (" <= ", 4), "eq": (" == ", 4), "ne": (" != ", 4),

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from bpcompile.program.affine import affine, interval
-from bpcompile.program.nodes import Axis, Expr, axes_of, axis, loads, substitute
-from bpcompile.program.statements import Statement, Step, Tensor, TimeLoop
+from bpcompile.nodes.affine import affine, interval
+from bpcompile.nodes.expressions import Axis, Expr, axes_of, axis, loads, substitute
+from bpcompile.nodes.statements import Statement, Step, Tensor, TimeLoop
 
 REMEMBERED: Final = 8192
 """How many answers about subscripts are kept: equal layers ask the same."""

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from bpcompile.program.nodes import Axis, Expr, Kind, axis
-from bpcompile.program.text import expression_text
+from bpcompile.nodes.expressions import Axis, Expr, Kind, axis
+from bpcompile.nodes.text import expression_text
 
 Role = Literal["input", "target", "parameter", "state", "temporary", "output", "loss", "gradient", "next_state"]
 Phase = Literal["forward", "backward", "update"]

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bpcompile.errors import NetworkError
-from bpcompile.program.affine import affine
-from bpcompile.program.nodes import Axis, Expr, axis, substitute, walk_nodes
-from bpcompile.program.statements import Statement, Step, TimeLoop
+from bpcompile.nodes.affine import affine
+from bpcompile.nodes.expressions import Axis, Expr, axis, substitute, walk_nodes
+from bpcompile.nodes.statements import Statement, Step, TimeLoop
 
 
 def arrange(statements: Sequence[Statement]) -> tuple[Step, ...]:
@@ -138,7 +138,7 @@ class _Cycle:
     dimension: dict[str, int] = field(default_factory=dict)
 
     def having(self, k: int, a: Axis) -> _Cycle:
-        """This cycle with an axis taken for the time of one statement."""
+        """The cycle with an axis taken for the time of one statement."""
         s = self.statements[k]
         return replace(
             self, time_axis={**self.time_axis, k: a}, dimension={**self.dimension, s.target: s.axes.index(a)}

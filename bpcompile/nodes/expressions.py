@@ -81,7 +81,7 @@ class Expr:
         return self._kind
 
     def __str__(self) -> str:
-        from bpcompile.program.text import expression_text
+        from bpcompile.nodes.text import expression_text
 
         return expression_text(self)
 

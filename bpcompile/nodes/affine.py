@@ -13,7 +13,7 @@ from functools import lru_cache
 from math import gcd
 from typing import Final
 
-from bpcompile.program.nodes import Axis, Expr, axis, const, node
+from bpcompile.nodes.expressions import Axis, Expr, axis, const, node
 
 Interval = tuple[float, float]
 UNBOUNDED: Final[Interval] = (float("-inf"), float("inf"))

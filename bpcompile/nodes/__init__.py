@@ -1,0 +1,1 @@
+"""What the compiler computes with, from freeze on: interned expressions, statements, subscripts, conditions, order."""
