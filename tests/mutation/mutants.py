@@ -113,7 +113,7 @@ def _weights_transposed(p: Patch) -> None:
         square = len(subscripts) == 2 and all(s.op == "axis" and s.value.extent == 3 for s in subscripts)
         return original(body, tuple(reversed(subscripts)) if square else subscripts, *rest, **options)
 
-    p.setattr(differentiate, "gather", exchanged)
+    p.setattr(gather, "gather", exchanged)
 
 
 def _off_by_one(p: Patch) -> None:
