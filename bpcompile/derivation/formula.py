@@ -138,7 +138,7 @@ def _product(e: Expr, names: Names) -> Laid:
     for k, (f, count) in enumerate(counted):
         last = k == len(counted) - 1
         if count > 1:
-            part: Notation = Script(_wrapped(f, names, ATOM), None, Number(str(count)))
+            part: Notation = raised(_wrapped(f, names, ATOM), Number(str(count)))
         else:
             body, held = _formula(f, names)
             part = body if held >= PRODUCT or (held == BIG and last) else Group(body)
@@ -178,7 +178,14 @@ def _quotient(e: Expr, names: Names) -> Laid:
 
 
 def _power(e: Expr, names: Names) -> Laid:
-    return Script(_wrapped(e.args[0], names, ATOM), None, laid_out(e.args[1], names)), POWER
+    return raised(_wrapped(e.args[0], names, ATOM), laid_out(e.args[1], names)), POWER
+
+
+def raised(base: Notation, exponent: Notation) -> Notation:
+    """A power; what has a superscript already stands in parentheses."""
+    if isinstance(base, Script):
+        return Script(base.base, base.sub, exponent) if base.sup is None else Script(Group(base), None, exponent)
+    return Script(base, None, exponent)
 
 
 def _exponential(e: Expr, names: Names) -> Laid:

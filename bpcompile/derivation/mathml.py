@@ -69,6 +69,8 @@ def _element(n: Notation) -> str:
 
 
 def _symbol(text: str, style: str) -> str:
+    if text and all(c == "′" for c in text):
+        return f"<mo>{text}</mo>"
     tail = ""
     if len(text) > 1 and text[-1] in "⁺⁰":
         text, tail = text[:-1], "+" if text[-1] == "⁺" else "0"

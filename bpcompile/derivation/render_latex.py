@@ -45,7 +45,16 @@ def render_latex(document: Document, fragment: bool = False) -> str:
 
 def _section(section: Section) -> str:
     command = "section" if section.level == 1 else "subsection"
-    return "\n".join([rf"\{command}{{{escaped(section.title)}}}", "", *(block_latex(b) + "\n" for b in section.blocks)])
+    return "\n".join([rf"\{command}{{{escaped(section.title)}}}", "", joined(section.blocks), ""])
+
+
+def joined(blocks: tuple[Block, ...]) -> str:
+    """Blocks one after the other: displayed mathematics belongs to the paragraph before it."""
+    text = ""
+    for block in blocks:
+        display = isinstance(block, (Equation, Together, Boxed))
+        text += ("\n" if display else "\n\n") * bool(text) + block_latex(block)
+    return text
 
 
 def _inline(text: Text) -> str:
@@ -207,7 +216,7 @@ def _wrapped_picture(block: Picture) -> str:
 
 @block_latex.register
 def _(block: Details) -> str:
-    return "\n\n".join([_inline(block.title), *(block_latex(b) for b in block.blocks)])
+    return joined((Paragraph(block.title), *block.blocks))
 
 
 @block_latex.register

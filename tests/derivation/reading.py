@@ -126,6 +126,8 @@ class Reader:
                 if isinstance(base, Symbol) and base.text == "e":
                     return math.exp(self.value(sup, env))
                 return self.value(base, env) ** self.value(sup, env)
+            case Script(base, sub, sup) if sup is not None and _key(n) not in self.symbols:
+                return self.factor(Script(base, sub), env) ** self.value(sup, env)
         return self.element(n, env)
 
     def floored(self, body: Notation, env: Mapping[str, int]) -> float:

@@ -187,13 +187,18 @@ RULE = [
 
 def _shares_what_differs(p: Patch) -> None:
     """Two accesses of one tensor count as one value whatever their subscripts: a stale value is shared."""
-    original = canonical.Canonical.key
+    original, original_shape = canonical.Canonical.key, canonical.Canonical.shape
 
     def blind(self: Any, e: Expr) -> Any:
         key, axes = original(self, e)
         return (re.sub(r"\[[^\]]*\]", "[]", str(e)) if e.op == "sin" else key), axes
 
+    def blind_shape(self: Any, e: Expr) -> int:
+        shape = original_shape(self, e)
+        return -1 if e.op == "sin" else shape
+
     p.setattr(canonical.Canonical, "key", blind)
+    p.setattr(canonical.Canonical, "shape", blind_shape)
 
 
 def _late_shares(p: Patch) -> None:
