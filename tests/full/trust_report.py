@@ -31,8 +31,8 @@ Written by `python -m tests.full.trust_report`; the figures are those of {date}.
 | promise | how it is tested | last run |
 | --- | --- | --- |
 | gradients are those of the equations | random networks and random equations (products, nested reductions, affine \
-subscripts, gathers, recurrences, batch statistics, state, shared layers) against PyTorch's automatic differentiation of an \
-independent translation; float64, five batch sizes | {numpy} |
+subscripts, gathers, recurrences, batch statistics, state, shared layers) against PyTorch's automatic \
+differentiation of an independent translation; float64, five batch sizes | {numpy} |
 | generated C computes what generated NumPy computes | the same, with random draws, the difference at most 1e-11 of the \
 largest gradient; the arena has a guard behind it | {c} |
 | results do not depend on the number of threads | one and two threads, bit for bit (`tests/random`, slow) | with the tests |

@@ -158,7 +158,7 @@ def test_calls_that_make_no_sense() -> None:
     data = {"x": np.ones((2, 2)), "y": np.ones((2, 2))}
     with pytest.raises(bp.ArrayError, match="in place"):
         model.train_epoch(dict(model.init()), **data)  # type: ignore[arg-type]
-    with pytest.raises(bp.TrainingError, match="batch size"):
+    with pytest.raises(bp.ArrayError, match="'batch_size'"):
         model.train_epoch(model.init(), batch_size=0, **data)
     with pytest.raises(bp.TrainingError, match="learning rate"):
         model.train_epoch(model.init(), learning_rate=-1.0, **data)
