@@ -86,18 +86,15 @@ def _atom(n: Notation) -> str:
 
 def _script(base: Notation, sub: Notation | None, sup: Notation | None) -> str:
     text = plain(base.body) if isinstance(base, Group) and isinstance(base.body, Script) else _atom(base)
-    if sup is not None:
-        raised = plain(sup)
-        if isinstance(sup, Group):
-            text += raised
-        elif all(c in "0123456789−-⊤′" for c in raised):
-            text += raised.translate(_SUPERSCRIPTS)
-        else:
-            text += f"^{_atom(sup)}"
-    if sub is not None:
-        inner = _subscript(sub)
-        text += f"[{inner}]"
-    return text
+    lower = "" if sub is None else f"[{_subscript(sub)}]"
+    if sup is None:
+        return text + lower
+    raised = plain(sup)
+    if isinstance(sup, Group) or all(c == "′" for c in raised):
+        return text + raised + lower
+    if all(c in "0123456789−-⊤" for c in raised):
+        return text + lower + raised.translate(_SUPERSCRIPTS)
+    return f"{text}{lower}^{_atom(sup)}"
 
 
 def _subscript(sub: Notation) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bpcompile.cost import operations
 from bpcompile.program import contract
 from bpcompile.program.arrange import gradients_early
 from bpcompile.program.chain import chain_sums
 from bpcompile.program.common import name_common
-from bpcompile.program.count import Operations, count_operations
 from bpcompile.program.momentary import drop_time
 from bpcompile.program.passes import improve
 from bpcompile.program.schedule import schedule
@@ -96,12 +96,11 @@ def test_operations_are_counted() -> None:
         + b.lines("W_bar[j,i] = sum(y[n,j]*x[n,i], n)", "backward"),
         {"x": "input", "W": "parameter", "b": "parameter", "y": "output", "W_bar": "gradient:W"},
     )
-    counted = count_operations(program)
-    assert counted["forward"] == Operations(each=4 * (5 + 4) + 4 * 2)
-    assert counted["backward"] == Operations(each=2 * 20, fixed=-20)
-    assert counted["backward"].total(1) == 20
+    assert operations(program, "forward") == 4 * 5 * 2 + 4 * 2
+    assert operations(program, "backward") == 2 * 20
+    assert operations(program) == operations(program, "forward") + operations(program, "backward")
 
 
 def test_sharing_lowers_the_count() -> None:
     program = networks.dense()
-    assert count_operations(share(program))["backward"].each < count_operations(program)["backward"].each
+    assert operations(share(program), "backward") < operations(program, "backward")
