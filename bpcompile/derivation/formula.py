@@ -31,6 +31,7 @@ from bpcompile.derivation.notation import (
     width,
 )
 from bpcompile.derivation.numerals import ATOM, BIG, POWER, PRODUCT, SUM, Laid, axis_symbol, extent_symbol, number
+from bpcompile.derivation.products import factors, is_zero, needs_dot, powers, raised
 from bpcompile.nodes.expressions import Expr, node
 
 _WORDS: Final[dict[str, str]] = {
@@ -115,24 +116,8 @@ def _negative(e: Expr, names: Names) -> Laid:
     return row(Operator("−", "plain"), _wrapped(e.args[0], names, BIG)), SUM
 
 
-def factors(e: Expr, op: str = "mul") -> list[Expr]:
-    """The factors of a product, laid flat."""
-    return [*factors(e.args[0], op), *factors(e.args[1], op)] if e.op == op else [e]
-
-
-def _powers(parts: list[Expr]) -> list[tuple[Expr, int]]:
-    """Equal neighbours counted."""
-    found: list[tuple[Expr, int]] = []
-    for p in parts:
-        if found and found[-1][0] is p:
-            found[-1] = (p, found[-1][1] + 1)
-        else:
-            found.append((p, 1))
-    return found
-
-
 def _product(e: Expr, names: Names) -> Laid:
-    counted = _powers(factors(e))
+    counted = powers(factors(e))
     laid: list[Notation] = []
     strength = PRODUCT
     for k, (f, count) in enumerate(counted):
@@ -143,23 +128,10 @@ def _product(e: Expr, names: Names) -> Laid:
             body, held = _formula(f, names)
             part = body if held >= PRODUCT or (held == BIG and last) else Group(body)
             strength = BIG if held == BIG and last else strength
-        if laid and _needs_dot(laid[-1], part):
+        if laid and needs_dot(laid[-1], part):
             laid.append(Operator("·"))
         laid.append(part)
     return row(*laid), strength
-
-
-def _needs_dot(left: Notation, right: Notation) -> bool:
-    """True where two factors side by side would read as one thing."""
-    first = right.items[0] if isinstance(right, Row) else right
-    while isinstance(first, Script):
-        first = first.base
-    last = left.items[-1] if isinstance(left, Row) else left
-    if isinstance(first, Number):
-        return True
-    word = isinstance(last, Symbol) and last.style == "upright" and len(last.text) > 1
-    both = isinstance(last, Fraction) and isinstance(first, Fraction)
-    return word or (both and height(left) < 2)
 
 
 def _quotient(e: Expr, names: Names) -> Laid:
@@ -179,13 +151,6 @@ def _quotient(e: Expr, names: Names) -> Laid:
 
 def _power(e: Expr, names: Names) -> Laid:
     return raised(_wrapped(e.args[0], names, ATOM), laid_out(e.args[1], names)), POWER
-
-
-def raised(base: Notation, exponent: Notation) -> Notation:
-    """A power; what has a superscript already stands in parentheses."""
-    if isinstance(base, Script):
-        return Script(base.base, base.sub, exponent) if base.sup is None else Script(Group(base), None, exponent)
-    return Script(base, None, exponent)
 
 
 def _exponential(e: Expr, names: Names) -> Laid:
@@ -267,11 +232,6 @@ def _logic(e: Expr, names: Names) -> Laid:
         return row(Operator("¬", "plain"), _wrapped(e.args[0], names, ATOM)), SUM
     sign = Operator("∧" if e.op == "and" else "∨")
     return row(_wrapped(e.args[0], names, SUM), sign, _wrapped(e.args[1], names, SUM)), SUM
-
-
-def is_zero(e: Expr) -> bool:
-    """True for the number 0."""
-    return e.op == "const" and not isinstance(e.value, bool) and e.value == 0
 
 
 def _is_one(e: Expr) -> bool:

@@ -30,7 +30,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bpcompile.derivation.formula import is_zero
+from bpcompile.derivation.products import is_zero
 from bpcompile.nodes.expressions import UNARY_FUNCTIONS, ZERO, Axis, Expr, axes_of, axis, const, node, substitute
 
 _COMPARISONS: Final = ("lt", "le", "eq", "ne")

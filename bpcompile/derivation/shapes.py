@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bpcompile.derivation.context import Context
-from bpcompile.derivation.formula import factor_of_product, factors, laid_out
+from bpcompile.derivation.formula import factor_of_product, laid_out
 from bpcompile.derivation.notation import Below, Big, Group, Notation, Number, Operator, Row, Words, row
 from bpcompile.derivation.numerals import axis_symbol
+from bpcompile.derivation.products import factors
 from bpcompile.nodes.expressions import Axis, Expr
 
 Shape = tuple[int | None, int | None]
@@ -26,7 +27,8 @@ def shape_of(context: Context, e: Expr) -> Shape:
         case "matmul":
             return shape_of(context, e.args[0])[0], shape_of(context, e.args[1])[1]
         case "ones":
-            return tuple(1 if a is None else a.extent for a in e.value)  # type: ignore[return-value]
+            rows_, columns_ = (1 if a is None else a.extent for a in e.value)
+            return rows_, columns_
         case "onehot":
             return e.value.extent, 1
         case "diagonal":

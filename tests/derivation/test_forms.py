@@ -13,7 +13,7 @@ import pytest
 import bpcompile as bp
 from bpcompile.derivation.latex import escaped, latex
 from bpcompile.derivation.names import letters
-from bpcompile.derivation.notation import Number, Operator, Row, Symbol, broken, row, width
+from bpcompile.derivation.notation import Notation, Number, Operator, Row, Symbol, broken, row, width
 from bpcompile.errors import BPCompileError, BuildError
 from tests.derivation.networks import NETWORKS, derived
 
@@ -123,10 +123,10 @@ def test_letters() -> None:
 
 
 def test_long_formulas_are_broken_before_signs() -> None:
-    terms: list[object] = []
+    terms: list[Notation] = []
     for k in range(40):
         terms += [Operator("+"), Symbol("x"), Number(str(k))]
-    formula = row(*terms[1:])  # type: ignore[arg-type]
+    formula = row(*terms[1:])
     lines = broken(formula, 20.0, 18.0)
     assert len(lines) > 2
     assert all(width(x) <= 20.0 for x in lines)

@@ -259,7 +259,6 @@ def _text(pattern: str, replacement: str, count: int = 1, after: str = "_bar") -
 
 C_TEXT = [
     Mutant("C: a loop stops one early", "two paths", _text(r"(\w+) < (\d+|n|end)(;)", r"\1 < \2 - 1\3"), "c"),
-    Mutant("C: another function", "two paths", _text(r"\bv_cos\(", "v_sin(", after=""), "c"),
     Mutant("C: a sum over one block too few", "wide", _text(r"(\w+) < (\d+|n|end)(;)", r"\1 < \2 - 1\3"), "c"),
     Mutant("C: a sum that starts anew", "recurrence", _text(r"\+= |= (\w+) \+ ", "= "), "c"),
 ]
