@@ -7,6 +7,7 @@ Only the calculus uses them, on expressions that it makes itself. What a user ty
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from bpcompile.nodes.expressions import Expr, const, node
 
@@ -59,6 +60,10 @@ def mul(a: Expr, b: Expr) -> Expr:
         return neg(mul(a.args[0], b))
     if b.op == "neg":
         return neg(mul(a, b.args[0]))
+    if _adds_selections(a):
+        return _ADDITIVE[a.op](mul(a.args[0], b), mul(a.args[1], b))
+    if _adds_selections(b):
+        return _ADDITIVE[b.op](mul(a, b.args[0]), mul(a, b.args[1]))
     if is_number(a, -1):
         return neg(b)
     if is_number(b, -1):
@@ -82,6 +87,8 @@ def div(a: Expr, b: Expr) -> Expr:
         return _inside(a, div, b, left=True)
     if a.op == "neg":
         return neg(div(a.args[0], b))
+    if _adds_selections(a):
+        return _ADDITIVE[a.op](div(a.args[0], b), div(a.args[1], b))
     return node("div", (a, b))
 
 
@@ -113,6 +120,9 @@ def add(a: Expr, b: Expr) -> Expr:
     if a.op == b.op == "where" and a.args[0] is b.args[0] and {_selects_zero(a), _selects_zero(b)} == {1, 2}:
         first, second = (a, b) if _selects_zero(a) == 2 else (b, a)
         return select(a.args[0], first.args[1], second.args[2])
+    if a.op == b.op == "where" and a.args[0] is b.args[0] and _selects_zero(a) == _selects_zero(b) is not None:
+        together = [add(x, y) for x, y in zip(a.args[1:], b.args[1:], strict=True)]
+        return select(a.args[0], *together)
     return node("add", (a, b))
 
 
@@ -125,3 +135,19 @@ def sub(a: Expr, b: Expr) -> Expr:
     if b.op == "neg":
         return add(a, b.args[0])
     return node("sub", (a, b))
+
+
+_ADDITIVE: Final = {"add": add, "sub": sub}
+
+
+def _adds_selections(e: Expr) -> bool:
+    """True for a sum in which a term selects zero: a factor goes to each term, so that it stays in their branches.
+
+    A number that is selected is a Kronecker delta: it is finite, and may stay where it is.
+    """
+    return e.op in _ADDITIVE and any(_selects_value(x) or _adds_selections(x) for x in e.args)
+
+
+def _selects_value(e: Expr) -> bool:
+    zero = _selects_zero(e)
+    return zero is not None and e.args[3 - zero].op != "const"

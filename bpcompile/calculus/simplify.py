@@ -26,12 +26,27 @@ def simplify(e: Expr, quotient: Quotients) -> Expr:
     """The simplest form found of an adjoint expression."""
     if e.op == "where":
         return select(e.args[0], simplify(e.args[1], quotient), simplify(e.args[2], quotient))
-    terms = _terms(e)
-    if terms is None:
-        return e
-    collected = _collect([_with_quotients(t, quotient) for t in terms])
-    candidate = _sum(collected)
-    return candidate if _cost(candidate) <= _cost(e) else e
+    for expand in (True, False):
+        terms = _terms(e, expand)
+        if terms is None:
+            continue
+        collected = _collect([_with_quotients(t, quotient) for t in terms])
+        # More terms than before are terms that nearly cancel: z*s*(1 - s) is small where z*s - z*s*s is a difference.
+        if expand and len(collected) > _summands(e):
+            continue
+        candidate = _sum(collected)
+        if _cost(candidate) <= _cost(e):
+            return candidate
+    return e
+
+
+def _summands(e: Expr) -> int:
+    """The number of terms that are added up as the expression stands."""
+    if e.op in ("add", "sub"):
+        return _summands(e.args[0]) + _summands(e.args[1])
+    if e.op == "neg" or (e.op in ("mul", "div") and _is_scalar(e.args[1])):
+        return _summands(e.args[0])
+    return _summands(e.args[1]) if e.op == "mul" and _is_scalar(e.args[0]) else 1
 
 
 def _cost(e: Expr) -> float:
@@ -46,25 +61,25 @@ def _cost(e: Expr) -> float:
     return total
 
 
-def _terms(e: Expr) -> list[Term] | None:
-    """The terms of an expression, expanded; None if there are too many."""
+def _terms(e: Expr, expand: bool) -> list[Term] | None:
+    """The terms of an expression; None if there are too many. Without ``expand`` a sum stays a factor of its products."""
     if e.op == "const" and e.kind in ("int", "real") and abs(e.value) < 1e300 and e.value == e.value:
         return [(Fraction(e.value), (), ())]
     if e.op == "neg":
-        inner = _terms(e.args[0])
+        inner = _terms(e.args[0], expand)
         return None if inner is None else [(-c, n, d) for c, n, d in inner]
     if e.op in ("add", "sub") and e.kind == "real":
-        left, right = _terms(e.args[0]), _terms(e.args[1])
+        left, right = _terms(e.args[0], expand), _terms(e.args[1], expand)
         if left is None or right is None:
             return None
         return _limited(left + (right if e.op == "add" else [(-c, n, d) for c, n, d in right]))
     if e.op == "mul" and e.kind == "real":
-        left, right = _terms(e.args[0]), _terms(e.args[1])
+        left, right = (_factor_terms(a, expand) for a in e.args)
         if left is None or right is None:
             return None
         return _limited([(a * b, m + n, p + q) for a, m, p in left for b, n, q in right])
     if e.op == "div":
-        left = _terms(e.args[0])
+        left = _factor_terms(e.args[0], expand)
         below = _monomial(e.args[1])
         if left is None:
             return None
@@ -72,18 +87,23 @@ def _terms(e: Expr) -> list[Term] | None:
             return [(c, n, (*d, e.args[1])) for c, n, d in left]
         coefficient, above, under = below
         return [(c / coefficient, n + under, d + above) for c, n, d in left]
-    if e.op == "sigmoid" and e.args[0].op == "neg":
+    if expand and e.op == "sigmoid" and e.args[0].op == "neg":
         return [(Fraction(1), (), ()), (Fraction(-1), (node("sigmoid", e.args[0].args),), ())]
     if e.op == "where" and is_number(e.args[2], 0) and _is_scalar(e.args[1]) and not is_number(e.args[1], 1):
         # A number that is selected is that number times a Kronecker delta.
-        inner = _terms(e.args[1])
+        inner = _terms(e.args[1], expand)
         delta = select(e.args[0], const(1), ZERO)
         return None if inner is None else [(c, (*n, delta), d) for c, n, d in inner]
     return [(Fraction(1), (e,), ())]
 
 
+def _factor_terms(e: Expr, expand: bool) -> list[Term] | None:
+    terms = _terms(e, expand)
+    return terms if expand or terms is None or len(terms) == 1 else [(Fraction(1), (e,), ())]
+
+
 def _monomial(e: Expr) -> Term | None:
-    terms = _terms(e)
+    terms = _terms(e, expand=True)
     return terms[0] if terms is not None and len(terms) == 1 and terms[0][0] else None
 
 

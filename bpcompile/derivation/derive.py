@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bpcompile.derivation.context import Context, Options, context_of
 from bpcompile.derivation.document import Document, Section
@@ -27,9 +27,7 @@ from bpcompile.derivation.sections.sharing import sharing_section
 from bpcompile.derivation.sections.worked import worked_section
 from bpcompile.derivation.verify import Check, verify
 from bpcompile.errors import BPCompileError, BuildError, nearest
-
-if TYPE_CHECKING:
-    from bpcompile.language.network import Network
+from bpcompile.language.network import Network
 
 __all__ = ["SECTIONS", "Derivation", "derive"]
 
@@ -184,6 +182,9 @@ def derive(
     Derivation
         With ``.latex()``, ``.markdown()``, ``.html()``, ``.text()``, ``.pdf(path)``; shown as mathematics in Jupyter.
     """
+    if not isinstance(network, Network):
+        hint = "Write bp.Network(output, loss=...)."
+        raise BPCompileError(f"derive takes a Network, not {type(network).__name__}.", hint=hint)
     given = {"level": level, "layout": layout, "superscript": superscript, "jacobian": jacobian, "layers": layers}
     for option, value in given.items():
         if value not in _CHOICES[option]:
