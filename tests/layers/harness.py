@@ -234,13 +234,16 @@ def against_slopes(
             value, _ = model.value_and_grad(both[0], training=True, key=7, step=3, **state, **both[1])
             return float(value)
 
-        h = 1e-4
-        slopes = [(loss_at(step) - loss_at(-step)) / (2 * step) for step in (h / 2, h)]
-        numeric = (4 * slopes[0] - slopes[1]) / 3
         exact = float(np.sum(gradient * direction))
-        scale = max(float(np.sum(np.abs(gradient * direction))), abs(numeric), 1e-3)
-        title = f"{_case_of(built, name).name}: slope along {name}"
-        checks.append(Check(title, abs(numeric - exact) / scale, NUMERIC))
+        errors = []
+        for h in (1e-4, 3e-6):  # a kink that lies within the longer step lies outside the shorter one
+            slopes = [(loss_at(step) - loss_at(-step)) / (2 * step) for step in (h / 2, h)]
+            numeric = (4 * slopes[0] - slopes[1]) / 3
+            scale = max(float(np.sum(np.abs(gradient * direction))), abs(numeric), 1e-3)
+            errors.append(abs(numeric - exact) / scale)
+            if errors[-1] < NUMERIC:
+                break
+        checks.append(Check(f"{_case_of(built, name).name}: slope along {name}", min(errors), NUMERIC))
     return checks
 
 
