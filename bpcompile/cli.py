@@ -16,7 +16,7 @@ from bpcompile.errors import BPCompileError
 app = typer.Typer(
     name="bpcompile",
     help="Networks as equations in; verified gradients, dependency-free C and a trained network out.",
-    epilog="Exit status: 0 all is well, 1 a gradient is wrong, 2 the input is.",
+    epilog="Exit status: 0 all is well, 1 a gradient is wrong (or a formula unstable, where asked), 2 the input is wrong.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -94,20 +94,48 @@ def compile_command(
 
 @app.command()
 def check(
-    spec: Spec,
+    spec: Annotated[
+        Path | None, typer.Argument(help="The spec file (TOML): network, data, training.", show_default=False)
+    ] = None,
     backend: BackendOption = None,
     samples: Annotated[int, typer.Option(min=1, help="Elements compared for each tensor of a large network.")] = 64,
     examples: Annotated[int, typer.Option(min=1, help="Examples that the loss is taken over, at most.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the sample and of the parameters.")] = 0,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long it may take; fewer elements where that is short.")] = 60.0,
+    stability: Annotated[
+        bool,
+        typer.Option(
+            "--stability",
+            help="Also compare the network's elementwise formulas with exact arithmetic over the whole range of its "
+            "element type; exit status 1 where one overflows or loses its digits.",
+        ),
+    ] = False,
+    formula: Annotated[
+        str | None,
+        typer.Option(help="Instead of a spec: compare this formula of one to three variables so, in float32.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare the gradients of the generated code with numeric ones; exit status 1 where one is wrong."""
-    from bpcompile.commands.run import check_spec
+    """Compare the gradients of the generated code with numeric ones; exit status 1 where one is wrong.
 
-    result, passed = check_spec(
-        spec, _console(as_json), backend=backend, samples=samples, examples=examples, seed=seed, seconds=seconds
-    )
+    Example: [bold]bpcompile check net.toml --stability[/], or [bold]bpcompile check --formula "log(1 + exp(z))"[/]
+    """
+    from bpcompile.commands.run import check_formula, check_spec
+
+    if (spec is None) == (formula is None):
+        raise BPCompileError(
+            f"check takes a spec file or --formula, {'and neither was given' if spec is None else 'not both'}.",
+            hint="Write bpcompile check net.toml, or bpcompile check --formula \"log(1 + exp(z))\".",
+        )
+    console = _console(as_json)
+    if formula is not None:
+        result, passed = check_formula(formula, console, backend=backend)
+    else:
+        assert spec is not None
+        result, passed = check_spec(
+            spec, console, backend=backend, stability=stability,
+            samples=samples, examples=examples, seed=seed, seconds=seconds,
+        )  # fmt: skip
     _finish(result, as_json, ok=passed)
 
 
@@ -138,14 +166,38 @@ def derive(
     spec: Spec,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="A .tex, .md, .html or .pdf file; Markdown on stdout without it.", show_default=False),
+        typer.Option("-o", "--out", help="A .tex, .md, .html, .pdf or .txt file; text on stdout without it.", show_default=False),
     ] = None,
+    sections: Annotated[
+        str | None,
+        typer.Option(
+            help="Some of network, chain, fundamental, layers, general, batch, sharing, worked, check; commas between.",
+            show_default="all",
+        ),
+    ] = None,
+    level: Annotated[str, typer.Option(help="[bold]student[/], every step; or [bold]summary[/], results alone.")] = "student",
+    layout: Annotated[str, typer.Option(help="An example is a [bold]column[/] of the batch's matrix, or a [bold]row[/].")] = "column",
+    superscript: Annotated[str, typer.Option(help=r"What encloses the layer: (l) or \[l].")] = "(l)",
+    jacobian: Annotated[
+        str, typer.Option(help="Matrices of derivatives in [bold]numerator[/] or [bold]denominator[/] layout.")
+    ] = "numerator",
+    activation: Annotated[str, typer.Option(help="The letter of an unspecified activation: sigma, f, g, phi or h.")] = "sigma",
+    fragment: Annotated[
+        bool, typer.Option("--fragment", help="For another document, without head and foot; .tex and .html only.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write the derivation of the network's gradients as mathematics."""
+    """Write the derivation of the network's gradients as mathematics.
+
+    Example: [bold]bpcompile derive net.toml -o net.tex --sections layers,general --level summary[/]
+    """
     from bpcompile.commands.derivation import derive_spec
 
-    _finish(derive_spec(spec, _console(as_json), out=out), as_json)
+    result = derive_spec(
+        spec, _console(as_json), out=out, fragment=fragment, sections=sections, level=level, layout=layout,
+        superscript=superscript, jacobian=jacobian, activation=activation,
+    )  # fmt: skip
+    _finish(result, as_json)
 
 
 @app.command()

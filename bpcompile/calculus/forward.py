@@ -7,6 +7,7 @@ is then renamed.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -50,11 +51,13 @@ def forward_program(network: Network) -> Forward:
     """
     templates: dict[Hashable, list[Statement]] = {}
     equations: list[Statement] = []
+    states = _States(network.calls)
     for call in network.calls:
         key = _template_key(call)
         if key not in templates:
             templates[key] = freeze_equations(call.equations, _scope(call))
-        equations += [_instantiated(s, call) for s in templates[key]]
+        versions = states.of(call)
+        equations += [_instantiated(s, call, versions) for s in templates[key]]
     if network.losses:
         equations.append(_loss_statement(network))
     statements = normalize(equations)
@@ -78,19 +81,54 @@ def _kind(t: TensorInfo) -> Kind:
     return "int" if t.integer else "real"
 
 
-def _instantiated(s: Statement, call: Call) -> Statement:
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """One call's view of a state: the tensor that an earlier call wrote, if any, and the one that this call writes."""
+
+    read: str | None
+    written: str
+
+
+class _States:
+    """States through the calls of a shared layer: in training each call reads what the one before it wrote."""
+
+    def __init__(self, calls: Iterable[Call]) -> None:
+        self._calls = Counter(call.resolve[local] for call in calls for local in _state_names(call))
+        self._seen: Counter[str] = Counter()
+
+    def of(self, call: Call) -> dict[str, _Version]:
+        """The versions that the next call sees, by local name."""
+        versions = {}
+        for local in _state_names(call):
+            state = call.resolve[local]
+            k = self._seen[state] = self._seen[state] + 1
+            last = k == self._calls[state]
+            read = f"{state}.next{k - 1}" if k > 1 else None
+            versions[local] = _Version(read, f"{state}.next" if last else f"{state}.next{k}")
+        return versions
+
+
+def _state_names(call: Call) -> list[str]:
+    return [local for local, t in call.tensors.items() if t.role == "state"]
+
+
+def _instantiated(s: Statement, call: Call, states: Mapping[str, _Version]) -> Statement:
     """A statement of a template in the global names of one call."""
 
     def rename(e: Expr) -> Expr | None:
         if e.op == "load":
-            return load(_global(e.value[0], call), e.args, e.value[1])
+            name, kind = e.value
+            found = load(_global(name, call), e.args, kind)
+            earlier = states[name].read if name in states else None
+            if earlier is None:
+                return found
+            return node("where", (node("flag", (), "training"), load(earlier, e.args, kind), found))
         if e.op == "draw":
             kind, place = e.value
             return node("draw", e.args, (kind, zlib.crc32(f"{call.name}/{place}".encode())))
         return None
 
-    states = {local for local, t in call.tensors.items() if t.role == "state"}
-    target = _global(s.target, call) + (".next" if s.target in states else "")
+    target = states[s.target].written if s.target in states else _global(s.target, call)
     return replace(s, target=target, body=rebuild(s.body, rename), origin=replace(s.origin, call=call.name))
 
 

@@ -8,36 +8,37 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from bpcompile.commands.run import write_text
-from bpcompile.commands.session import compiled, derivation_texts, open_spec
+from bpcompile.commands.run import writing
+from bpcompile.commands.session import compiled, open_spec
 from bpcompile.commands.tables import network_rows, network_table
-from bpcompile.errors import BPCompileError, nearest
+from bpcompile.derivation.derive import derive
+from bpcompile.errors import BPCompileError
 
-_KINDS = ("tex", "md", "html", "pdf")
+_FRAGMENTS = (".tex", ".html", ".htm")
 
 
-def derive_spec(spec: Path, console: Console, *, out: Path | None) -> dict[str, Any]:
-    """Write the derivation to a file, or as Markdown to stdout."""
-    session = open_spec(spec)
-    if out is None:
-        text = derivation_texts(session, ("md",))["md"]
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-        return {"network": session.spec.network.name, "markdown": text}
-    kind = out.suffix.lstrip(".").lower()
-    if kind not in _KINDS:
-        guess = nearest(kind, _KINDS)
+def derive_spec(spec: Path, console: Console, *, out: Path | None, fragment: bool, **options: Any) -> dict[str, Any]:
+    """Write the derivation to a file, in the form that its ending asks for; or as text to stdout."""
+    if fragment and (out is None or out.suffix not in _FRAGMENTS):
         raise BPCompileError(
-            f"The derivation cannot be written to '{out}': its name must end in {', '.join('.' + k for k in _KINDS)}.",
-            hint=guess[:1].upper() + guess[1:],
+            f"Only {', '.join(_FRAGMENTS)} can be written as a fragment, not {'text' if out is None else repr(out.name)}.",
+            hint="Name such a file with -o, or leave out --fragment.",
         )
-    if kind == "pdf":
-        from bpcompile.derivation.derive import derive
-
-        derive(session.spec.network).pdf(out)
+    session = open_spec(spec)
+    with session.step("derive"):
+        derivation = derive(session.spec.network, **options)
+        result: dict[str, Any] = {"network": session.spec.network.name}
+        if out is None:
+            result["text"] = derivation.text()
+        else:
+            with writing(out):
+                derivation.save(out, fragment=fragment)
+            result["artifacts"] = {"derivation": str(out)}
+    if out is None:
+        console.print(result["text"], markup=False, highlight=False, soft_wrap=True)
     else:
-        write_text(out, derivation_texts(session, (kind,))[kind])
-    console.print(f"derivation written to {out}", highlight=False)
-    return {"network": session.spec.network.name, "artifacts": {"derivation": str(out)}}
+        console.print(f"derivation written to {out}", highlight=False)
+    return result
 
 
 def show_spec(spec: Path, console: Console, *, equations: bool, source: str | None) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,7 @@ from bpcompile.commands.session import (
 )
 from bpcompile.commands.tables import check_table, count_text, network_table, seconds_text
 from bpcompile.errors import BPCompileError, NetworkError, TrainingError
+from bpcompile.stability import StabilityReport, check_stability
 from bpcompile.training.loop import Epoch, History, evaluate, fit
 
 if TYPE_CHECKING:
@@ -223,20 +225,27 @@ def show_summary(console: Console, result: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file, and make its folder.
+    """Write a text file, and make its folder."""
+    with writing(path):
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make the folder of a file that is about to be written.
 
     Raises
     ------
     BPCompileError
-        If it cannot be written.
+        If the file or its folder cannot be written.
     """
     _make_folder(path.parent)
     try:
-        path.write_text(text, encoding="utf-8")
+        yield
     except OSError as error:
         reason = error.strerror or error
         raise BPCompileError(f"'{path}' cannot be written: {reason}.", hint="Choose a place with -o.") from error
-    return path
 
 
 def _make_folder(folder: Path) -> None:
@@ -264,13 +273,34 @@ def _epoch_text(epoch: Epoch, history: History) -> str:
     return "  ".join(parts)
 
 
-def check_spec(spec: Path, console: Console, **options: Any) -> tuple[dict[str, Any], bool]:
-    """Check the gradients of a spec's network, on its own data where it names some."""
+def check_spec(
+    spec: Path, console: Console, *, backend: str | None = None, stability: bool = False, **options: Any
+) -> tuple[dict[str, Any], bool]:
+    """Check the gradients of a spec's network, on its own data where it names some; where asked, its formulas too."""
     session = open_spec(spec)
     data = data_of(session).train if session.spec.data is not None else None
-    report = checked(session, data, **options)
+    report = checked(session, data, backend=backend, **options)
     show_check(console, session, report)
-    return report.to_dict(), report.passed
+    if not stability:
+        return report.to_dict(), report.passed
+    with session.step("stability"):
+        found = check_stability(session.spec.network, dtype=session.spec.compile.dtype, backend=backend or "numpy")
+    show_stability(console, found)
+    passed = report.passed and found.passed
+    return {**report.to_dict(), "passed": passed, "stability": found.to_dict()}, passed
+
+
+def check_formula(formula: str, console: Console, *, backend: str | None) -> tuple[dict[str, Any], bool]:
+    """Look at one formula over the whole range of float32."""
+    found = check_stability(formula, backend=backend or "numpy")
+    show_stability(console, found)
+    return {"passed": found.passed, "stability": found.to_dict()}, found.passed
+
+
+def show_stability(console: Console, report: StabilityReport) -> None:
+    """Show where formulas fail in floating point."""
+    console.print("[bold]stability[/]", "[green]passed[/]" if report.passed else "[bold red]FAILED[/]")
+    console.print(str(report), markup=False, highlight=False, soft_wrap=True)
 
 
 def train_spec(

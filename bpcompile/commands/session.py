@@ -103,12 +103,12 @@ def checked(session: Session, data: Mapping[str, Array] | None, *, model: Model 
 
 
 def derivation_texts(session: Session, kinds: Sequence[str]) -> dict[str, str]:
-    """The derivation as LaTeX (``tex``), Markdown (``md``) or HTML (``html``), derived once."""
+    """The derivation as LaTeX (``tex``) or Markdown (``md``), derived once."""
     from bpcompile.derivation.derive import derive
 
     with session.step("derive"):
         derivation = derive(session.spec.network)
-        texts: dict[str, Callable[[], str]] = {"tex": derivation.latex, "md": derivation.markdown, "html": derivation.html}
+        texts: dict[str, Callable[[], str]] = {"tex": derivation.latex, "md": derivation.markdown}
         return {kind: texts[kind]() for kind in kinds}
 
 

@@ -230,8 +230,10 @@ def test_a_folder_that_cannot_be_written(spec: Path, tmp_path: Path, bpcompile: 
     for command in (("run", spec, "--no-derive", "--no-check", "--epochs", 1), ("compile", spec)):
         status, _, err = bpcompile(*command, "-o", tmp_path / "file" / "out")
         assert status == 2 and "file" in err and "Traceback" not in err
-    status, _, err = bpcompile("derive", spec, "-o", tmp_path / "x.txt")
-    assert status == 2 and ".tex, .md, .html, .pdf" in err
+    status, _, err = bpcompile("derive", spec, "-o", tmp_path / "file" / "x.tex")
+    assert status == 2 and "file" in err and "Traceback" not in err
+    status, _, err = bpcompile("derive", spec, "-o", tmp_path)
+    assert status == 2 and "cannot be written" in err
 
 
 def test_training_that_meets_infinity_keeps_the_last_good_parameters(spec: Path, tmp_path: Path, bpcompile: Run) -> None:
