@@ -107,12 +107,15 @@ def check(
         typer.Option(
             "--stability",
             help="Also compare the network's elementwise formulas with exact arithmetic over the whole range of its "
-            "element type; exit status 1 where one overflows or loses its digits.",
+            "element type, values that the network never reaches included; exit status 1 where one overflows or loses "
+            "its digits.",
         ),
     ] = False,
     formula: Annotated[
         str | None,
-        typer.Option(help="Instead of a spec: compare this formula of one to three variables so, in float32.", show_default=False),
+        typer.Option(
+            help="Instead of a spec: compare this formula of one to three variables so, in float32.", show_default=False
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -166,7 +169,9 @@ def derive(
     spec: Spec,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="A .tex, .md, .html, .pdf or .txt file; text on stdout without it.", show_default=False),
+        typer.Option(
+            "-o", "--out", help="A .tex, .md, .html, .pdf or .txt file; text on stdout without it.", show_default=False
+        ),
     ] = None,
     sections: Annotated[
         str | None,
@@ -176,7 +181,9 @@ def derive(
         ),
     ] = None,
     level: Annotated[str, typer.Option(help="[bold]student[/], every step; or [bold]summary[/], results alone.")] = "student",
-    layout: Annotated[str, typer.Option(help="An example is a [bold]column[/] of the batch's matrix, or a [bold]row[/].")] = "column",
+    layout: Annotated[
+        str, typer.Option(help="An example is a [bold]column[/] of the batch's matrix, or a [bold]row[/].")
+    ] = "column",
     superscript: Annotated[str, typer.Option(help=r"What encloses the layer: (l) or \[l].")] = "(l)",
     jacobian: Annotated[
         str, typer.Option(help="Matrices of derivatives in [bold]numerator[/] or [bold]denominator[/] layout.")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import mpmath
 import numpy as np
+import sympy
 from numpy.typing import NDArray
 
 from bpcompile.calculus.gradient import analyze
@@ -203,12 +204,14 @@ def _elementwise(equation: Equation) -> str | None:
     names = {str(a): a.tensor if len(tensors) == len(found) else f"{a.tensor}{k}" for k, a in enumerate(found)}
     for access, name in names.items():
         text = re.sub(re.escape(access).replace(r"\ ", r"\s*").replace(",", r",\s*"), name, text)
-    return None if "[" in text or len(set(names.values())) < len(found) else text
+    # What is still another name, such as the index in size(n), is no input that could be chosen.
+    known = set(_variables(text)) == set(names.values())
+    return text if known and "[" not in text and len(set(names.values())) == len(found) else None
 
 
 def _inside(rhs: Any) -> set[Any]:
     """The indices that stand in subscripts only."""
-    bare = rhs.xreplace(dict.fromkeys(rhs.atoms(Access), 0)).atoms(Index)
+    bare = rhs.xreplace(dict.fromkeys(rhs.atoms(Access), sympy.Integer(0))).atoms(Index)
     return set(rhs.atoms(Index)) - set(bare)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import bpcompile as bp
 from bpcompile.derivation.derive import derive
+from bpcompile.stability import check_stability
 from tests.cli.test_commands import SPEC, Run, bpcompile, spec
 
 __all__ = ["bpcompile", "spec"]
@@ -26,7 +27,6 @@ y = [3]
 
 [[layers]]
 name = "size"
-kind = "custom"
 equations = ["a[n,i] = sqrt(x[n,i]**2 + W[i]**2)"]
 parameters = { W = ["i"] }
 """
@@ -105,6 +105,12 @@ def test_an_unstable_formula_gives_exit_status_one(tmp_path: Path, bpcompile: Ru
     result = json.loads(out)
     assert status == 1 and not result["passed"] and not result["stability"]["passed"]
     assert all(row["passed"] for row in result["rows"])
+
+
+@pytest.mark.parametrize("example", ["lenet5", "resnet20"])
+def test_formulas_that_are_not_elementwise_are_left_out(example: str) -> None:
+    report = check_stability(bp.load_spec(Path(__file__).parents[2] / "examples" / f"{example}.toml").network)
+    assert report.points and not any("size(" in f for f in report.formulas)
 
 
 def test_the_element_type_of_the_spec_is_looked_at(spec: Path, bpcompile: Run) -> None:
