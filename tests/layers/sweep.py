@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import random
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from tests.layers import cases_basic, cases_images, cases_sequences
 from tests.layers.cases import Case
 from tests.layers.harness import (
     BACKENDS,
+    NUMERIC,
+    TORCH,
     TORCH_FLOAT32,
     Check,
     against_adjoint,
@@ -34,6 +38,27 @@ try:
     import torch
 except ImportError:
     torch = None
+
+
+MEANINGS = {
+    BACKENDS: "C against NumPy in float64, and the dot-product test of the adjoint",
+    TORCH: "NumPy against PyTorch in float64",
+    NUMERIC: "gradients against slopes of the loss",
+    TORCH_FLOAT32: "C in float32 against float64",
+}
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "sweep.md"
+TEXT = """# The sweep of the layer library
+
+Every layer in many settings: padding, stride, dilation, groups, odd sizes, batches of one and five. Written by
+`python -m tests.layers.sweep --full` on {date}. Errors are in units of the largest element of each tensor.
+
+| what is compared | comparisons | worst error | allowed |
+| --- | ---: | ---: | ---: |
+{rows}
+
+{summary}.
+"""
 
 
 def every_case() -> list[Case]:
@@ -102,10 +127,14 @@ def main(arguments: Iterable[str] | None = None) -> int:
             if check.failed:
                 print(f"FAILED {check.name}: {check.error:.3g}, allowed {check.tolerance:g}", flush=True)
     failed = sum(check.failed for check in checks)
+    rows = []
     for tolerance in sorted({check.tolerance for check in checks}):
         errors = [check.error for check in checks if check.tolerance == tolerance]
-        print(f"tolerance {tolerance:g}: {len(errors)} comparisons, the worst {max(errors):.2e}")
-    print(f"{len(chosen)} settings, {len(checks)} comparisons, {failed} failed, {time.time() - start:.0f} s")
+        rows.append(f"| {MEANINGS[tolerance]} | {len(errors)} | {max(errors):.2e} | {tolerance:g} |")
+    summary = f"{len(chosen)} settings, {len(checks)} comparisons, {failed} failed, {time.time() - start:.0f} s"
+    print("\n".join([*rows, summary]))
+    if options.full:
+        PAGE.write_text(TEXT.format(date=datetime.date.today(), rows="\n".join(rows), summary=summary), encoding="utf-8")
     return int(failed > 0)
 
 
