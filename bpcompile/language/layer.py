@@ -241,7 +241,7 @@ class Layer(LayerBase):
     def _substituted(self, equation: Equation, tensors: frozenset[str]) -> Equation:
         def change(node: Any) -> Any | None:
             if isinstance(node, Access) and not node.subscripts and node.tensor in self.constants:
-                return sympy.sympify(self.constants[node.tensor])
+                return sympy.sympify(self.constants[node.tensor], strict=True)
             return None
 
         for access in accesses(equation.rhs):
