@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from bpcompile.calculus.freeze import batch_first
 from bpcompile.nodes.access import is_affine
-from bpcompile.nodes.expressions import Axis, Expr, axes_of, axis, children_first, const, load, node, size, substitute
+from bpcompile.nodes.expressions import Axis, Expr, axes_of, axis, children_first, const, load, node, size
 from bpcompile.nodes.statements import Statement
 
 
@@ -80,31 +80,3 @@ def _hoist(s: Statement, body: Expr, hoisted: list[Statement], keep_root: bool, 
 def _in_order(axes: tuple[Axis, ...], preferred: tuple[Axis, ...]) -> tuple[Axis, ...]:
     first = [a for a in preferred if a in axes]
     return batch_first([*first, *axes])
-
-
-def renamed_apart(s: Statement, taken: Iterable[Axis]) -> Statement:
-    """The statement with its own axes renamed where their names are taken by other axes."""
-    names = {a.name for a in taken}
-    mapping: dict[Axis, Axis] = {}
-    for a in (*s.axes, *s.over):
-        if a.name in names:
-            mapping[a] = fresh_axis(a, names)
-        names.add(mapping.get(a, a).name)
-    if not mapping:
-        return s
-    swap = {axis(old): axis(new) for old, new in mapping.items()}
-    return replace(
-        s,
-        axes=tuple(mapping.get(a, a) for a in s.axes),
-        over=tuple(mapping.get(a, a) for a in s.over),
-        subscripts=tuple(substitute(i, swap) for i in s.subscripts),
-        body=substitute(s.body, swap),
-    )
-
-
-def fresh_axis(a: Axis, names: set[str]) -> Axis:
-    """An axis like ``a`` under a name that is not in ``names``: i, i1, i2, ..."""
-    k = 1
-    while f"{a.name}{k}" in names:
-        k += 1
-    return Axis(f"{a.name}{k}", a.extent)

@@ -14,7 +14,7 @@ from math import prod
 from typing import Final
 
 from bpcompile.calculus.algebra import add, div, is_number, mul, neg, sub
-from bpcompile.derivation.axes import apart, renamed
+from bpcompile.derivation.axes import apart
 from bpcompile.nodes.expressions import Axis, Expr, axes_of, axis, children_first, const, load, node, reduce, substitute
 from bpcompile.nodes.statements import Statement, Tensor
 
@@ -194,8 +194,3 @@ def _ratio(e: Expr) -> Ratio | None:
         above, below = _ratio(e.args[0]), _ratio(e.args[1])
         return None if above is None or below is None else above / below
     return None
-
-
-def with_places(e: Expr, old: Collection[Axis], new: Collection[Axis]) -> Expr:
-    """The expression over other places, its bound axes kept apart from them."""
-    return renamed(apart(e, new), dict(zip(old, new, strict=True)))

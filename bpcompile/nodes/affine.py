@@ -13,7 +13,7 @@ from functools import lru_cache
 from math import gcd
 from typing import Final
 
-from bpcompile.nodes.expressions import Axis, Expr, axis, const, node
+from bpcompile.nodes.expressions import Expr, const, node
 
 Interval = tuple[float, float]
 UNBOUNDED: Final[Interval] = (float("-inf"), float("inf"))
@@ -74,11 +74,6 @@ def from_affine(form: Affine) -> Expr:
     if form.constant:
         total = node("add" if form.constant > 0 else "sub", (total, const(abs(form.constant))))
     return total
-
-
-def is_affine_in_axes(e: Expr) -> bool:
-    """True if the expression is a sum of axes with constant coefficients."""
-    return all(term.op == "axis" for term, _ in affine(e).terms)
 
 
 def interval(e: Expr, known: Mapping[Expr, Interval] | None = None) -> Interval:
@@ -174,8 +169,3 @@ def _common_factor(form: Affine, divisor: int, known: Mapping[Expr, Interval] | 
         if 1 < g < divisor and low >= 0 and high < g:
             return g
     return 1
-
-
-def rename_axes(axes: Mapping[Axis, Axis]) -> dict[Expr, Expr]:
-    """A substitution for `nodes.substitute` that renames axes."""
-    return {axis(old): axis(new) for old, new in axes.items()}

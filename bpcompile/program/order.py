@@ -32,11 +32,6 @@ class Tree:
     right: Tree | None = None
     over: frozenset[Axis] = frozenset()
 
-    @property
-    def elementwise(self) -> bool:
-        """True for a product without a sum whose axes are those of one side."""
-        return self.left is not None and not self.over and self.axes in (self.left.axes, self.right and self.right.axes)
-
 
 def best_order(factors: Sequence[frozenset[Axis]], summed: frozenset[Axis]) -> tuple[float, Tree] | None:
     """The cheapest tree for factors over the given axes, and its cost; nothing for too many factors."""

@@ -35,11 +35,6 @@ class Affine:
         """What the value of an axis is multiplied by."""
         return next((c for t, c in self.terms if t.op == "axis" and t.value == axis), 0)
 
-    @property
-    def axes_only(self) -> bool:
-        """True if every term is an axis."""
-        return all(t.op == "axis" for t, _ in self.terms)
-
 
 @lru_cache(maxsize=8192)
 def affine(e: Expr) -> Affine:

@@ -21,7 +21,7 @@ from bpcompile.emit.c.scope import ExpressionWriter, Memory, Scope
 from bpcompile.emit.c.statements import write_statement
 from bpcompile.nodes.expressions import Axis
 from bpcompile.nodes.statements import Statement, Tensor
-from bpcompile.program.schedule_types import Contraction, Nest, Place
+from bpcompile.program.schedule_types import Nest, Place
 
 BLOCK = 1024
 """Elements in a unit of work of a nest that is one loop along the lanes."""
@@ -81,12 +81,6 @@ def emit_nest(
         tuple(writer.names),
         tuple(writer.helpers),
     )
-
-
-def contraction_as_nest(kernel: Contraction) -> Nest:
-    """The plain loops of a contraction and its epilogue."""
-    statements = (kernel.statement, *kernel.epilogue)
-    return Nest(kernel.statement.axes, statements, tuple(range(len(statements))), kernel.local)
 
 
 def _plan(writer: ExpressionWriter, nest: Nest) -> _Plan:
