@@ -1,7 +1,7 @@
 """The record of the derivation: every step that the calculus took, in order, as data.
 
-The printed derivation is made of this record and of nothing else. A step names its rule (`RULES` says what each rule is, as
-mathematics), the tensor it was taken for, and what stood there before and after.
+The printed derivation is made of this record and of nothing else. A step names its rule (one of `RULES`), the tensor
+it was taken for, and what stood there before and after.
 """
 
 from __future__ import annotations
@@ -12,27 +12,25 @@ from typing import Final
 from bpcompile.nodes.expressions import Expr
 from bpcompile.nodes.statements import Statement
 
-RULES: Final[dict[str, str]] = {
-    "softplus": r"\log(1 + e^{z}) = \operatorname{softplus}(z)",
-    "sigmoid": r"1 / (1 + e^{-z}) = \sigma(z)",
-    "sigmoid of exp": r"e^{z} / (1 + e^{z}) = \sigma(z)",
-    "log sigmoid": r"\log \sigma(z) = -\operatorname{softplus}(-z)",
-    "log one minus sigmoid": r"\log(1 - \sigma(z)) = -\operatorname{softplus}(z)",
-    "log-sum-exp": r"\log \sum_r e^{z_r} = m + \log \sum_r e^{z_r - m}, \quad m = \max_r z_r",
-    "softmax shift": r"e^{z} / \sum_r e^{z_r} = e^{z - m} / \sum_r e^{z_r - m}, \quad m = \max_r z_r",
-    "log of quotient": r"\log(e^{u} / s) = u - \log s",
-    "log of exp": r"\log e^{u} = u",
-    "log1p": r"\log(1 + x) = \operatorname{log1p}(x)",
-    "expm1": r"e^{x} - 1 = \operatorname{expm1}(x)",
-    "tanh": r"(e^{z} - e^{-z}) / (e^{z} + e^{-z}) = \tanh z",
-    "log cosh": r"\log \cosh z = |z| + \operatorname{softplus}(-2|z|) - \log 2",
-    "value of the forward pass": r"a derivative that contains the function's own value reads it",
-    "quotient of the forward pass": r"e^{u}/s is a value that the forward pass has",
-    "collect": r"terms are expanded, collected and cancelled",
-    "sigmoid of minus": r"\sigma(-z) = 1 - \sigma(z)",
-    "copy": r"an adjoint that equals another one is that one",
-}
-"""What each recorded rewriting rule is, as mathematics."""
+RULES: Final = frozenset(
+    {
+        "softplus",
+        "sigmoid",
+        "sigmoid of exp",
+        "log sigmoid",
+        "log one minus sigmoid",
+        "log-sum-exp",
+        "softmax shift",
+        "log of quotient",
+        "log of exp",
+        "log1p",
+        "expm1",
+        "tanh",
+        "log cosh",
+        "value of the forward pass",
+    }
+)
+"""The names of the rewriting rules; what a rule did stands in its step, as the expressions before and after."""
 
 
 @dataclass(frozen=True, slots=True)
