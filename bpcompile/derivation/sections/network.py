@@ -133,7 +133,7 @@ def _rules(context: Context) -> Table | None:
     rows: dict[tuple[object, ...], tuple[Text, ...]] = {}
     view = context.view
     for r in context.rewritings:
-        if r.rule in ("value of the forward pass", "collect", "copy"):
+        if r.rule == "value of the forward pass":
             continue
         before, after = (laid_out(view.tree(e), context.names) for e in (r.before, r.after))
         formula = row(before, Operator("=", "relation"), after)
