@@ -59,7 +59,7 @@ def differentiate(
     wrt: Sequence[str],
     names: Mapping[str, Sequence[str]],
     softmaxes: Sequence[Softmax],
-    record: Record,
+    record: Record | None,
     reuse: bool = True,
 ) -> Differentiated:
     """Adjoints of ``wrt`` by the one rule, from the scalar tensor ``loss`` backwards.
@@ -74,7 +74,7 @@ def differentiate(
         The users' index names of parameters and inputs, for naming the axes of their gradients.
     softmaxes : sequence of Softmax
         Quotients that may become tensors of the forward pass.
-    record : Record
+    record : Record or None
         Receives every contribution and every collected adjoint.
     reuse : bool
         Let derivatives read the values of the forward pass. Without it they compute these again: for counting only.
@@ -96,7 +96,7 @@ class _Backward:
 
     source: Forward
     names: Mapping[str, Sequence[str]]
-    record: Record
+    record: Record | None
     softmaxes: Sequence[Softmax]
     reuse: bool
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -219,9 +219,10 @@ class _Backward:
             return values
         own = load(s.target, (axis(a) for a in s.axes), s.body.kind)
         result = {access: substitute(v, {s.body: own}) for access, v in values.items()}
-        for access, v in result.items():
-            if v is not values[access]:
-                self.record.rewritten("value of the forward pass", s.target, values[access], v)
+        if self.record is not None:
+            for access, v in result.items():
+                if v is not values[access]:
+                    self.record.rewritten("value of the forward pass", s.target, values[access], v)
         return result
 
     def _contribution(
@@ -234,10 +235,10 @@ class _Backward:
         gathered = self.gathering.gather(value, access.args, domain, places)
         if gathered is None and s.target in needed_for(tensor, self.writers):
             gathered = gather(value, access.args, domain, places, must=True)
-        derivative = scalar_adjoints(s.body, const(1), [access])[access]
-        expression = None if gathered is None else gathered.expression
-        solved = () if gathered is None else gathered.solved
-        self.record.steps.append(Contribution(tensor, s, access, derivative, scatter, expression, solved))
+        if self.record is not None:
+            derivative = scalar_adjoints(s.body, const(1), [access])[access]
+            expression, solved = (None, ()) if gathered is None else (gathered.expression, gathered.solved)
+            self.record.steps.append(Contribution(tensor, s, access, derivative, scatter, expression, solved))
         return self._kept_inside(_summed_first(scatter)) if gathered is None else gathered.expression
 
     def _kept_inside(self, s: Statement) -> Statement:
@@ -279,7 +280,8 @@ class _Backward:
     ) -> None:
         """Simplify, record and define; an adjoint that is a copy or a constant becomes an alias instead."""
         simplified = None if total is None else simplify_guards(simplify(total, self._quotient))
-        self.record.steps.append(Collected(tensor, adjoint, tuple(axis(a) for a in places), total, simplified))
+        if self.record is not None:
+            self.record.steps.append(Collected(tensor, adjoint, tuple(axis(a) for a in places), total, simplified))
         fixed = wanted or bool(scatters) or tensor in self.promised
         if simplified is not None and not fixed and _is_cheap(simplified):
             self.aliases[tensor] = (places, simplified)
@@ -320,9 +322,8 @@ class _Backward:
     # --- names ------------------------------------------------------------------------------------------------------------
 
     def _origin(self, tensor: str) -> Origin:
-        for s in (*self.readers.get(tensor, []), *self.forward):
-            return s.origin
-        raise AssertionError("a network has statements")
+        readers = self.readers.get(tensor) or self.forward
+        return readers[0].origin
 
     def _places(self, tensor: str) -> tuple[Axis, ...]:
         """Axes for a tensor's adjoint: those of a reader that reads it plainly, free ones before summed ones."""
@@ -341,9 +342,9 @@ class _Backward:
 
     def _named_places(self, tensor: str) -> tuple[Axis, ...]:
         shape = self.tensors[tensor].shape
-        for s in self.forward:
-            if s.target == tensor and s.plain:
-                return s.axes
+        s = self.writers.get(tensor)
+        if s is not None and s.plain:
+            return s.axes
         given = list(self.names.get(tensor, ()))
         if len(given) != len(shape) or len(set(given)) != len(given):
             given = ["n" if e is None else f"i{k}" for k, e in enumerate(shape)]

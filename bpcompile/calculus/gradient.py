@@ -56,7 +56,9 @@ def prediction(calculus: Calculus) -> Program:
     return Program(calculus.forward.name, _used(tensors, kept), arrange(without_stops(kept)), tuple(names))
 
 
-def training(calculus: Calculus, wrt: Sequence[str] = ("parameters",), *, reuse: bool = True) -> Program:
+def training(
+    calculus: Calculus, wrt: Sequence[str] = ("parameters",), *, reuse: bool = True, recorded: bool = True
+) -> Program:
     """The program that gives the loss, the gradients and the next states.
 
     Parameters
@@ -68,6 +70,8 @@ def training(calculus: Calculus, wrt: Sequence[str] = ("parameters",), *, reuse:
     reuse : bool
         Let derivatives read the values of the forward pass. Without it nothing is recorded: it serves to count what
         sharing saves.
+    recorded : bool
+        Put every step into the calculus' record: what a derivation is printed from.
     """
     network = calculus.network
     if not network.losses:
@@ -75,7 +79,7 @@ def training(calculus: Calculus, wrt: Sequence[str] = ("parameters",), *, reuse:
     wanted = gradient_targets(network, wrt)
     trainable = [t for t in wanted if t not in network.parameters or network.parameters[t].trainable]
     names = {name: info.indices for name, info in network.parameters.items()}
-    record = calculus.record if reuse else Record()
+    record = calculus.record if reuse and recorded else None
     made = differentiate(calculus.forward, trainable, names, calculus.softmaxes, record, reuse)
     tensors = dict(made.tensors)
     statements = [*made.forward, *made.backward]

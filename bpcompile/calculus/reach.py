@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
+from bpcompile.nodes.access import REMEMBERED
 from bpcompile.nodes.expressions import Expr, loads
 from bpcompile.nodes.statements import Statement, Tensor
 
@@ -36,7 +38,8 @@ def needed_for(tensor: str, writers: Mapping[str, Statement]) -> set[str]:
     return needed
 
 
-def differentiable_loads(body: Expr) -> list[Expr]:
+@lru_cache(maxsize=REMEMBERED)
+def differentiable_loads(body: Expr) -> tuple[Expr, ...]:
     """The real accesses that the value depends on smoothly: not those in subscripts or under a stop_gradient."""
     found: dict[Expr, None] = {}
     stack = [body]
@@ -51,7 +54,7 @@ def differentiable_loads(body: Expr) -> list[Expr]:
                 found.setdefault(e)
             continue
         stack.extend(reversed(e.args[1:] if e.op == "where" else e.args))
-    return list(found)
+    return tuple(found)
 
 
 def consumers_first(active: Sequence[str], readers: Mapping[str, list[Statement]]) -> list[str]:

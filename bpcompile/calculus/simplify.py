@@ -15,6 +15,7 @@ from bpcompile.calculus.algebra import ZERO, add, is_number, mul, neg, select, s
 from bpcompile.nodes.expressions import Axis, Expr, children_first, const, node
 
 MOST_TERMS: Final = 24
+UNIT: Final = Fraction(1)
 
 Factors = tuple[Expr, ...]
 Term = tuple[Fraction, Factors, Factors]
@@ -24,6 +25,8 @@ Quotients = Callable[[Expr, Expr], Expr | None]
 
 def simplify(e: Expr, quotient: Quotients) -> Expr:
     """The simplest form found of an adjoint expression."""
+    if _is_product_of_loads(e):
+        return e
     if e.op == "where":
         return select(e.args[0], simplify(e.args[1], quotient), simplify(e.args[2], quotient))
     for expand in (True, False):
@@ -35,9 +38,16 @@ def simplify(e: Expr, quotient: Quotients) -> Expr:
         if expand and len(collected) > _summands(e):
             continue
         candidate = _sum(collected)
-        if _cost(candidate) <= _cost(e):
+        if candidate is e or _cost(candidate) <= _cost(e):
             return candidate
     return e
+
+
+def _is_product_of_loads(e: Expr) -> bool:
+    """True for ``a*b*c``, which is as simple as it gets: most adjoints are so."""
+    while e.op == "mul" and e.args[1].op == "load":
+        e = e.args[0]
+    return e.op == "load"
 
 
 def _summands(e: Expr) -> int:
@@ -77,7 +87,7 @@ def _terms(e: Expr, expand: bool) -> list[Term] | None:
         left, right = (_factor_terms(a, expand) for a in e.args)
         if left is None or right is None:
             return None
-        return _limited([(a * b, m + n, p + q) for a, m, p in left for b, n, q in right])
+        return _limited([(_times(a, b), m + n, p + q) for a, m, p in left for b, n, q in right])
     if e.op == "div":
         left = _factor_terms(e.args[0], expand)
         below = _monomial(e.args[1])
@@ -86,20 +96,24 @@ def _terms(e: Expr, expand: bool) -> list[Term] | None:
         if below is None:
             return [(c, n, (*d, e.args[1])) for c, n, d in left]
         coefficient, above, under = below
-        return [(c / coefficient, n + under, d + above) for c, n, d in left]
+        return [(c if coefficient is UNIT else c / coefficient, n + under, d + above) for c, n, d in left]
     if expand and e.op == "sigmoid" and e.args[0].op == "neg":
-        return [(Fraction(1), (), ()), (Fraction(-1), (node("sigmoid", e.args[0].args),), ())]
+        return [(UNIT, (), ()), (Fraction(-1), (node("sigmoid", e.args[0].args),), ())]
     if e.op == "where" and is_number(e.args[2], 0) and _is_scalar(e.args[1]) and not is_number(e.args[1], 1):
         # A number that is selected is that number times a Kronecker delta.
         inner = _terms(e.args[1], expand)
         delta = select(e.args[0], const(1), ZERO)
         return None if inner is None else [(c, (*n, delta), d) for c, n, d in inner]
-    return [(Fraction(1), (e,), ())]
+    return [(UNIT, (e,), ())]
+
+
+def _times(a: Fraction, b: Fraction) -> Fraction:
+    return a if b is UNIT else b if a is UNIT else a * b
 
 
 def _factor_terms(e: Expr, expand: bool) -> list[Term] | None:
     terms = _terms(e, expand)
-    return terms if expand or terms is None or len(terms) == 1 else [(Fraction(1), (e,), ())]
+    return terms if expand or terms is None or len(terms) == 1 else [(UNIT, (e,), ())]
 
 
 def _monomial(e: Expr) -> Term | None:
@@ -146,15 +160,15 @@ def _sum(terms: Sequence[Term]) -> Expr:
     """The terms added up, the factors that all of them share taken out."""
     if not terms:
         return ZERO
-    shared_above = _shared([t[1] for t in terms])
-    shared_below = _shared([t[2] for t in terms])
-    scale = abs(terms[0][0]) if len({abs(t[0]) for t in terms}) == 1 else Fraction(1)
-    if len(terms) > 1 and scale == 1 and not shared_above and not shared_below:
-        return _added(_ordered(terms))
     if len(terms) == 1:
         c, above, below = terms[0]
-        product = _monomial_expr(abs(c), above, below)
+        product = _monomial_expr(c if c is UNIT else abs(c), above, below)
         return neg(product) if c < 0 else product
+    shared_above = _shared([t[1] for t in terms])
+    shared_below = _shared([t[2] for t in terms])
+    scale = abs(terms[0][0]) if len({abs(t[0]) for t in terms}) == 1 else UNIT
+    if scale == 1 and not shared_above and not shared_below:
+        return _added(_ordered(terms))
     rest = [(c / scale, _without(n, shared_above), _without(d, shared_below)) for c, n, d in _ordered(terms)]
     inner = _added(rest)
     return _monomial_expr(scale, (*shared_above, inner), shared_below)
@@ -168,7 +182,7 @@ def _ordered(terms: Sequence[Term]) -> list[Term]:
 def _added(terms: Sequence[Term]) -> Expr:
     total: Expr | None = None
     for c, above, below in terms:
-        part = _monomial_expr(abs(c), above, below)
+        part = _monomial_expr(c if c is UNIT else abs(c), above, below)
         start = part if c > 0 else neg(part)
         total = start if total is None else add(total, part) if c > 0 else sub(total, part)
     assert total is not None
@@ -198,7 +212,7 @@ def _monomial_expr(c: Fraction, above: Factors, below: Factors) -> Expr:
     """``(scalars) * factors / divisors``: what does not depend on elements stands together and first."""
     scalar_above = [f for f in above if _is_scalar(f)]
     scalar_below = [f for f in below if _is_scalar(f)]
-    simple = c.denominator != 1 and max(c.denominator, abs(c.numerator)) < 2**20 and Fraction(float(c)) != c
+    simple = c is not UNIT and c.denominator != 1 and max(c.denominator, abs(c.numerator)) < 2**20 and Fraction(float(c)) != c
     scalar: Expr = _product([const(c.numerator) if simple else _number(c), *scalar_above])
     bottom = _product([*([const(c.denominator)] if simple else []), *scalar_below])
     if not is_number(bottom, 1):

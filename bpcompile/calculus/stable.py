@@ -326,4 +326,12 @@ def _make_shifted(s: Statement, state: _State) -> bool:
 
 def without_stops(statements: Iterable[Statement]) -> list[Statement]:
     """Statements with every ``stop_gradient`` replaced by its argument: it matters to the calculus alone."""
-    return [replace(s, body=rebuild(s.body, lambda e: e.args[0] if e.op == "stop" else None)) for s in statements]
+
+    def change(e: Expr) -> Expr | None:
+        return e.args[0] if e.op == "stop" else None
+
+    def without(s: Statement) -> Statement:
+        body = rebuild(s.body, change)
+        return s if body is s.body else replace(s, body=body)
+
+    return [without(s) for s in statements]

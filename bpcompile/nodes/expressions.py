@@ -177,9 +177,19 @@ ONE: Final = const(1)
 
 def children_first(root: Expr) -> list[Expr]:
     """Every distinct node below ``root``, arguments before their users, in a fixed order; ``root`` comes last."""
-    if root._below is None:
-        root._below = tuple(_below(root))
-    return [*root._below, root]
+    below = root._below
+    if below is None:
+        args = root.args
+        if not args:
+            below = ()
+        elif len(args) == 1 and args[0]._below is not None:
+            below = (*args[0]._below, args[0])
+        elif all(a._below is not None for a in args):
+            below = tuple(dict.fromkeys(e for a in args for e in (*(a._below or ()), a)))
+        else:
+            below = tuple(_below(root))
+        root._below = below
+    return [*below, root]
 
 
 def _below(root: Expr) -> list[Expr]:

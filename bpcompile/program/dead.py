@@ -38,7 +38,8 @@ def specialize(program: Program, training: bool) -> Program:
     flags = {"training": training}
 
     def known(s: Statement) -> Statement:
-        return replace(s, body=fold(s.body, flags))
+        body = fold(s.body, flags)
+        return s if body is s.body else replace(s, body=body)
 
     steps = tuple(
         replace(step, body=tuple(map(known, step.body))) if isinstance(step, TimeLoop) else known(step)

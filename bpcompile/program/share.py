@@ -137,10 +137,11 @@ def _shared(s: Statement, known: _Known, scope: int, free: tuple[Axis, ...]) -> 
     """The statement with what is known replaced by loads; nothing if its whole value is known."""
     original = s
     memo: dict[Expr, Expr] = {}
-    subscripts = tuple(_rewritten(e, known, scope, memo) for e in s.subscripts)
-    body = _rewritten(s.body, known, scope, memo)
-    if body is not s.body or subscripts != s.subscripts:
-        s = replace(s, subscripts=subscripts, body=body)
+    if _may_change(s, known):
+        subscripts = tuple(_rewritten(e, known, scope, memo) for e in s.subscripts)
+        body = _rewritten(s.body, known, scope, memo)
+        if body is not s.body or subscripts != s.subscripts:
+            s = replace(s, subscripts=subscripts, body=body)
     tensor = known.tensors[s.target]
     if s.accumulate or not one_to_one(s) or not covers(s, tensor.shape, free):
         return s
@@ -164,6 +165,19 @@ def _shared(s: Statement, known: _Known, scope: int, free: tuple[Axis, ...]) -> 
                 for value in (body, *_signs(body)):
                     known.waiting.setdefault((False, known.canonical.shape(value)), []).append((s, value, free))
     return s
+
+
+def _may_change(s: Statement, known: _Known) -> bool:
+    """False if nothing that the statement computes has the shape of a stored value: a quick answer for most statements."""
+    shape, waiting, copies = known.canonical.shape, known.waiting, known.copies
+    for root in (*s.subscripts, s.body):
+        for e in children_first(root):
+            if e.op == "load":
+                if e.value[0] in copies:
+                    return True
+            elif e.args and (e.op == "stop" or (False, shape(e)) in waiting):
+                return True
+    return False
 
 
 def _whole_key(s: Statement, known: _Known) -> tuple[object, tuple[Axis, ...]]:
@@ -241,6 +255,8 @@ def is_expensive(e: Expr) -> bool:
 
 def _rewritten(e: Expr, known: _Known, scope: int, memo: dict[Expr, Expr]) -> Expr:
     """The expression with what is stored replaced by loads, the largest parts first."""
+    if e.op in _LEAVES:
+        return e
     found = memo.get(e)
     if found is None:
         found = memo[e] = _rewritten_node(e, known, scope, memo)
@@ -248,8 +264,6 @@ def _rewritten(e: Expr, known: _Known, scope: int, memo: dict[Expr, Expr]) -> Ex
 
 
 def _rewritten_node(e: Expr, known: _Known, scope: int, memo: dict[Expr, Expr]) -> Expr:
-    if e.op in _LEAVES:
-        return e
     value = _looked_up(e, known, scope)
     if value is not None:
         return value
