@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bpcompile.calculus.differentiate import adjoint_name, differentiate
 from bpcompile.calculus.forward import LOSS, Forward, forward_program
 from bpcompile.calculus.record import Record
+from bpcompile.calculus.repeats import Repeats
 from bpcompile.calculus.stable import Softmax, stabilize, without_stops
 from bpcompile.errors import NetworkError, nearest
 from bpcompile.nodes.expressions import Axis, Expr, axis, const, load, walk_nodes
@@ -35,6 +36,12 @@ def analyze(network: Network) -> Calculus:
     record = Record(forward=plain.equations)
     forward, softmaxes = stabilize(plain, record)
     return Calculus(network, forward, tuple(softmaxes), record)
+
+
+def shortened(calculus: Calculus, repeats: Repeats) -> Calculus:
+    """The calculus of a network with fewer copies of the layer that it repeats."""
+    kept = tuple(s for s in calculus.softmaxes if s.total.value[0] in repeats.short.tensors)
+    return replace(calculus, forward=repeats.short, softmaxes=kept)
 
 
 def prediction(calculus: Calculus) -> Program:
@@ -76,7 +83,7 @@ def training(
     network = calculus.network
     if not network.losses:
         raise NetworkError("The network has no loss, so there is nothing to differentiate.", hint="Network(..., loss=...)")
-    wanted = gradient_targets(network, wrt)
+    wanted = [name for name in gradient_targets(network, wrt) if name in calculus.forward.tensors]
     trainable = [t for t in wanted if t not in network.parameters or network.parameters[t].trainable]
     names = {name: info.indices for name, info in network.parameters.items()}
     record = calculus.record if reuse and recorded else None

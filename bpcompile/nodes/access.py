@@ -99,7 +99,8 @@ def _unmoved(e: Expr) -> Expr:
     return form.terms[0][0] if len(form.terms) == 1 and form.terms[0][1] == 1 else e
 
 
-def apart(a: Iterable[Expr], b: Iterable[Expr]) -> bool:
+@lru_cache(maxsize=REMEMBERED)
+def apart(a: tuple[Expr, ...], b: tuple[Expr, ...]) -> bool:
     """True if two accesses of a tensor never meet: some subscripts run over disjoint intervals."""
     for left, right in zip(a, b, strict=True):
         (low_a, high_a), (low_b, high_b) = interval(left), interval(right)

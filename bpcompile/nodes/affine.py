@@ -28,7 +28,7 @@ class Affine:
 
     def coefficient(self, term: Expr) -> int:
         """The coefficient of a term (0 where it does not occur)."""
-        return dict(self.terms).get(term, 0)
+        return next((c for t, c in self.terms if t is term), 0)
 
     def without(self, term: Expr) -> Affine:
         """The form with one term left out."""

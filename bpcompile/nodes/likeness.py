@@ -17,10 +17,12 @@ from bpcompile.nodes.statements import Statement
 class Shapes:
     """Makes the shapes of expressions and statements that belong together.
 
-    ``tensors`` are the names met so far: the number of a tensor is its place there.
+    ``tensors`` are the names met so far: the number of a tensor is its place there. ``streams`` of random numbers stand
+    for themselves, unless they are numbered too.
     """
 
     tensors: dict[str, int] = field(default_factory=dict)
+    streams: dict[int, int] | None = None
     _nodes: dict[Expr, int] = field(default_factory=dict)
     _parts: list[Hashable] = field(default_factory=list)
 
@@ -38,7 +40,11 @@ class Shapes:
                 if not e.args and e.op != "load":
                     self._parts.append(e)  # axes, numbers, flags: interned, they stand for themselves
                 else:
-                    value = (self.tensor(e.value[0]), e.value[1]) if e.op == "load" else e.value
+                    value = e.value
+                    if e.op == "load":
+                        value = (self.tensor(value[0]), value[1])
+                    elif e.op == "draw" and self.streams is not None:
+                        value = (value[0], self.streams.setdefault(value[1], len(self.streams)))
                     self._parts.append((e.op, value, *[nodes[a] for a in e.args]))
                 nodes[e] = len(nodes)
         return nodes[root]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bpcompile.nodes.access import Access, accesses, apart, bare
+from bpcompile.nodes.access import Access, accesses, apart
 from bpcompile.nodes.affine import affine
 from bpcompile.nodes.expressions import Axis, axis
 from bpcompile.nodes.statements import Statement
@@ -32,36 +32,52 @@ def match_axes(
     s: Statement, candidates: tuple[Axis, ...], shared: tuple[Axis, ...], table: AccessTable
 ) -> dict[Axis, Axis]:
     """The candidates among the statement's axes that can be shared axes; shared axes without a partner are left out."""
-    own = accesses(s)
+    met = _met(s, table)
     matched: dict[Axis, Axis] = {}
     for a in shared:
         free = [b for b in candidates if b.extent == a.extent and b not in matched]
-        found = _partner(a, free, own, s.target, table)
+        found = _partner(a, free, s, met)
         if found is not None:
             matched[found] = a
     return matched
 
 
-def _partner(
-    a: Axis, choices: list[Axis], own: tuple[Access, ...], target: str, table: AccessTable
-) -> Axis | None:
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """The accesses of one tensor by a statement and by those before it which may touch the same elements."""
+
+    theirs: list[Access]
+    ours: list[Access]
+    binds: bool
+    """True if one of them writes the tensor: a shared axis must then stand alike in all of them."""
+
+
+def _met(s: Statement, table: AccessTable) -> list[_Met]:
+    own: dict[str, list[Access]] = {}
+    for access in accesses(s):
+        own.setdefault(access.tensor, []).append(access)
+    found = []
+    for name, ours in own.items():
+        theirs = [
+            t for t in table.by_tensor.get(name, ()) if not all(apart(t.subscripts, o.subscripts) for o in ours)
+        ]
+        if theirs:
+            found.append(_Met(theirs, ours, name in table.written or name == s.target))
+    return found
+
+
+def _partner(a: Axis, choices: list[Axis], s: Statement, met: list[_Met]) -> Axis | None:
     """The choice that goes with the shared axis ``a``."""
     likely: list[Axis] = []
-    for name in dict.fromkeys(access.tensor for access in own):
-        theirs = table.by_tensor.get(name)
-        ours = [access for access in own if access.tensor == name]
-        if theirs is None:
-            continue
-        theirs = [t for t in theirs if not all(apart(t.subscripts, o.subscripts) for o in ours)]
-        if not theirs:
-            continue
-        pairs = _pairs(a, theirs, ours)
-        if name in table.written or name == target:
+    for m in met:
+        if not choices:
+            return None
+        pairs = _pairs(a, m.theirs, m.ours)
+        if m.binds:
             choices = [b for b in choices if b in pairs]
         else:
             likely.extend(pairs)
-    written = own[0].subscripts
-    choices = [b for b in choices if any(affine(e).coefficient(axis(b)) == 1 for e in written)]
+    choices = [b for b in choices if any(affine(e).coefficient(axis(b)) == 1 for e in s.subscripts)]
     for b in (*likely, a, *choices):
         if b in choices:
             return b
@@ -71,14 +87,12 @@ def _partner(
 def _pairs(a: Axis, theirs: list[Access], ours: list[Access]) -> list[Axis]:
     """Axes that stand bare in all of our accesses where ``a`` stands bare in all of theirs."""
     found = []
-    for k in range(len(theirs[0].subscripts)):
-        b = bare(ours[0].subscripts[k])
+    bare_a = axis(a)
+    for k, e in enumerate(ours[0].subscripts):
         if (
-            b is not None
-            and all(bare(t.subscripts[k]) == a for t in theirs)
-            and all(bare(o.subscripts[k]) == b for o in ours)
+            e.op == "axis"
+            and all(t.subscripts[k] is bare_a for t in theirs)
+            and all(o.subscripts[k] is e for o in ours)
         ):
-            found.append(b)
+            found.append(e.value)
     return found
-
-

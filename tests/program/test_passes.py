@@ -89,6 +89,23 @@ def test_gradients_follow_their_errors() -> None:
     assert order[-1] in ("W1_bar", "x_bar", "b1_bar")
 
 
+def test_the_terms_of_a_gradient_follow_their_errors_in_order() -> None:
+    b = Builder({"n": None, "j": 4, "k": 8})
+    program = b.program(
+        b.lines("""
+            q_bar[n,j] = 2*x[n,j]
+            v_bar[n,j] = q_bar[n,j]*x[n,j]
+            x_bar[n,j] = v_bar[n,j] + q_bar[n,j]
+            W_bar[j] += sum(q_bar[n,j], n)
+            W_bar[j+4] += sum(v_bar[n,j], n)
+        """, "backward"),
+        {"x": "input", "W": "parameter", "W_bar": "gradient:W", "x_bar": "gradient:x"},
+    )  # fmt: skip
+    assert [s.target for s in gradients_early(program).statements()] == [
+        "q_bar", "W_bar", "v_bar", "x_bar", "W_bar",
+    ]  # fmt: skip
+
+
 def test_operations_are_counted() -> None:
     b = Builder({"n": None, "i": 5, "j": 4})
     program = b.program(
