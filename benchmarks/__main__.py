@@ -20,7 +20,7 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as cache:  # compile times are those of empty caches
         os.environ["BPCOMPILE_CACHE_DIR"] = os.path.join(cache, "own")
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(cache, "torch")
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(cache, "torch"))
         _run(options)
 
 
@@ -59,9 +59,10 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _extra(options: argparse.Namespace) -> dict[str, Any]:
-    """Epochs against scikit-learn, and a step against CasADi, as far as they are installed."""
+    """Epochs against scikit-learn and a step against CasADi, as far as they are installed; attention; GPT-2's shape."""
     from benchmarks.casadi_peer import measure_casadi
     from benchmarks.epoch import ROWS, measure_epoch
+    from benchmarks.gpt2 import measure_attention, measure_gpt2
     from benchmarks.report import pair
 
     found: dict[str, Any] = {"epochs": []}
@@ -76,6 +77,11 @@ def _extra(options: argparse.Namespace) -> dict[str, Any]:
         found["casadi"] = {"timings": {k: vars(t) for k, t in casadi.steps.items()}, "compile": casadi.compile_seconds}
     except ImportError as error:
         print(f"left out: {error}", file=sys.stderr, flush=True)
+    found["attention"] = measure_attention(options.seconds)
+    found["gpt2"] = measure_gpt2(options.reference)
+    for contender, by_threads in found["gpt2"].items():
+        for threads, figures in by_threads.items():
+            print(f"GPT-2's shape, {contender}, threads {threads}: {figures['step']:.3f} s", flush=True)
     return found
 
 
@@ -96,7 +102,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", default=["PyTorch", "torch.compile", "JAX", "NumPy"])
     parser.add_argument("--seconds", type=float, default=2.0, help="how long each contender runs in each row")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--extra", action="store_true", help="also epochs against scikit-learn, and a step against CasADi")
+    parser.add_argument("--extra", action="store_true", help="also epochs against scikit-learn, CasADi, attention, GPT-2")
+    parser.add_argument("--reference", help="with --extra: a program that takes a step of GPT-2, see benchmarks/gpt2.py")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     return parser.parse_args()
 

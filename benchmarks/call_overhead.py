@@ -1,12 +1,15 @@
 """Time from Python to C and back, on a 2-2-2 network: run with ``python benchmarks/call_overhead.py``.
 
-Promised: a checked ``value_and_grad`` with ready arrays in less than 1.5 microseconds, a bound step in less than 0.5.
+Promised: a checked ``value_and_grad`` with ready arrays, new ones for each call, in less than 1.5 microseconds; a bound step
+in less than 0.5.
 """
 
 from __future__ import annotations
 
+import itertools
 import timeit
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +32,13 @@ def main() -> None:
         model = bp.compile(bp.Network(z, loss=loss(z, target), name="tiny"))
         params, data = model.init(), {"x": np.ones((1, 2), np.float32), "y": y}
         model.value_and_grad(params, **data)
-        checked = shortest(lambda m=model, p=params, d=data: m.value_and_grad(p, x=d["x"], y=d["y"]))
-        bound = shortest(model.bind(params, **data))
+        fresh = itertools.cycle([(data["x"].copy(), data["y"].copy()) for _ in range(1000)])
+
+        def call(model: Any = model, params: Any = params, fresh: Any = fresh) -> None:
+            x, y = next(fresh)
+            model.value_and_grad(params, x=x, y=y)
+
+        checked, bound = shortest(call), shortest(model.bind(params, **data))
         print(f"{loss.__name__:22} checked {checked:.2f} us   bound {bound:.2f} us")
 
 

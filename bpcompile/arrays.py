@@ -5,7 +5,7 @@ Everything is checked here, before any generated code runs: names, shapes, eleme
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +19,6 @@ INDEX: Final = np.dtype(np.int32)
 """The element type of integer inputs in generated code."""
 
 _SMALL: Final = 32  # elements up to which Python beats NumPy
-_FEW_CLASSES: Final = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def check_names(specs: Sequence[ArraySpec], given: Mapping[str, object], *, targ
             guess = nearest(name, known)
             raise ArrayError(
                 f"The network has no input or target '{name}'; it has {', '.join(known)}.",
-                hint=guess[:1].upper() + guess[1:],
+                hint=guess,
             )
     for s in specs:
         if s.name not in given and (targets or not s.target):
@@ -203,23 +202,6 @@ def first_outside(spec: ArraySpec, array: Array) -> int | None:
     for label in spec.extra:
         outside &= array != label
     return int(array[outside][0]) if outside.any() else None
-
-
-def label_test(spec: ArraySpec) -> Callable[[Array], bool]:
-    """Give a function that says whether an int32 array of the right shape holds only allowed integers, and says so fast."""
-    if spec.classes is None:
-        return lambda array: True  # noqa: ARG005
-    if spec.classes > _FEW_CLASSES:
-        return lambda array: first_outside(spec, array) is None
-    fits = frozenset([*range(spec.classes), *spec.extra]).issuperset
-    vector = not spec.shape
-
-    def allowed(array: Array) -> bool:
-        if array.size > _SMALL:
-            return first_outside(spec, array) is None
-        return fits(array.tolist() if vector else array.reshape(-1).tolist())
-
-    return allowed
 
 
 def whole_number(what: str, value: object, least: int | None = None) -> int:

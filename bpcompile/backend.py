@@ -20,8 +20,8 @@ class Backend(Protocol):
     source: str
     moments: Layout
 
-    def shortcut(self, long_way: Callable[..., tuple[float, Gradients]]) -> Callable[..., tuple[float, Gradients]]:
-        """Give `Model.value_and_grad`, with a short way where there is one."""
+    def shortcuts(self, long_ways: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+        """Give those of a model's methods, by name, that have a short way before their long one."""
 
     def predict(
         self, params: Parameters, arrays: Sequence[Array | None], n: int, state: State, key: int, step: int

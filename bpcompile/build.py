@@ -97,7 +97,12 @@ class Extension:
 
 
 def build(
-    source: Source, *, flags: Sequence[str] | None = None, threads: int = 1, time_limit: float = TIME_LIMIT
+    source: Source,
+    *,
+    flags: Sequence[str] | None = None,
+    threads: int = 1,
+    time_limit: float = TIME_LIMIT,
+    directory: Path | None = None,
 ) -> Extension:
     """Compile generated text, or find it compiled, and load it.
 
@@ -111,6 +116,8 @@ def build(
         With more than one, the extension is compiled and linked for POSIX threads.
     time_limit : float
         Seconds that compiling may take.
+    directory : Path, optional
+        Where to build and look, instead of the cache.
 
     Raises
     ------
@@ -129,7 +136,7 @@ def build(
     with _loading:
         if job.key in _loaded:
             return replace(_loaded[job.key], seconds=time.perf_counter() - start, cached=True)
-    directory = cache.cache_directory()
+    directory = directory or cache.cache_directory()
     try:
         cache.open_cache(directory)
         extension = _find_or_build(job, directory, start)
@@ -223,6 +230,7 @@ def _job(source: Source, compiler: Compiler, flags: Sequence[str] | None, thread
     material = [
         _LAYOUT,
         [source.prefix, source.c_text, source.cdef_text, source.header_text, source.dtype, source.extra_units],
+        [source.wrapper_text, source.wrapper_cdef],
         [processor.needs_text(source.prefix), processor.check_text(source.prefix)],
         [compiler.command, compiler.version, chosen],
         [sysconfig.get_config_var("SOABI"), sys.version, _cffi_backend.__version__],
@@ -243,13 +251,13 @@ def _find_or_build(job: Job, directory: Path, start: float) -> Extension:
     found = _load_entry(job, directory, start, cached=True)
     if found:
         return found
-    with cache.build_lock(directory, job.key, patience=job.time_limit):
+    with cache.build_lock(directory, job.key, patience=job.time_limit) as lock:
         # Another process may have finished it while we waited.
         found = _load_entry(job, directory, start, cached=True)
         if found:
             return found
-        cache.sweep(directory)
-        _compile(job, directory)
+        cache.sweep(directory, lock)
+        _compile(job, directory, lock)
     built = _load_entry(job, directory, start, cached=False)
     if built is None:
         raise OSError(errno.EIO, "what was just built there is damaged")
@@ -257,10 +265,13 @@ def _find_or_build(job: Job, directory: Path, start: float) -> Extension:
 
 
 def _build_elsewhere(job: Job, directory: Path, trouble: OSError, start: float) -> Extension:
+    temporary = None
     try:
         temporary = Path(tempfile.mkdtemp(prefix="bpcompile-"))
         extension = _find_or_build(job, temporary, start)
     except OSError as error:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
         raise BuildError(
             f"there is no place to build in. The cache directory {directory}: {_reason(trouble)}. "
             f"The temporary directory {_temporary_root()}: {_reason(error)}.",
@@ -332,9 +343,9 @@ def _load(path: Path, job: Job) -> ModuleType:
     return module
 
 
-def _compile(job: Job, directory: Path) -> None:
+def _compile(job: Job, directory: Path, lock: str) -> None:
     """Build in a private directory beside the entry, and rename it into place."""
-    workspace = cache.new_workspace(directory)
+    workspace = cache.new_workspace(directory, lock)
     start = time.perf_counter()
     try:
         compile_job(job, workspace)

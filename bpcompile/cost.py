@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from bpcompile.emit.c.limits import Limits
 from bpcompile.nodes.access import TYPICAL_BATCH, volume
 from bpcompile.nodes.expressions import ARITY, Expr, walk_nodes
 from bpcompile.nodes.statements import Program, Statement, TimeLoop
@@ -36,6 +37,12 @@ class Cost:
     seconds: Mapping[str, float]
     facts: Mapping[str, object]
     arena: Callable[[int], int]
+
+    @property
+    def tuned(self) -> Mapping[int, Limits]:
+        """The kernels that a search gave other limits than the default ones."""
+        found: Mapping[int, Limits] = self.facts.get("tuned", {})  # type: ignore[assignment]
+        return found
 
     @cached_property
     def forward_ops(self) -> float:

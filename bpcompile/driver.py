@@ -6,15 +6,19 @@ import gc
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bpcompile import build
 from bpcompile.backend import Backend
-from bpcompile.calculus.gradient import analyze, prediction, training
+from bpcompile.calculus.gradient import analyze, prediction, shortened, training
+from bpcompile.calculus.repeats import Repeats, find_repeats
 from bpcompile.cost import Cost
+from bpcompile.emit.c.limits import Limits
 from bpcompile.emit.c.module import emit_module
 from bpcompile.emit.c.source import ModuleSpec
 from bpcompile.emit.c.source import Source as Module
@@ -30,11 +34,14 @@ from bpcompile.program.checkpoint import checkpoint as recompute
 from bpcompile.program.dead import specialize, without_dead
 from bpcompile.program.passes import improve
 from bpcompile.program.schedule import flat_offsets, schedule
+from bpcompile.program.unroll import unroll
+from bpcompile.ready import ready_text
 from bpcompile.signature import Signature, signature_of
 from bpcompile.training.optimizers import SEEDS, Optimizer, optimizer_program
 
 if TYPE_CHECKING:
     from bpcompile.calculus.gradient import Calculus
+    from bpcompile.tune import Tuning
 
 BACKENDS = ("c", "numpy")
 DTYPES = ("float32", "float64")
@@ -92,6 +99,7 @@ def compile(  # noqa: A001
     flags: Sequence[str] | None = None,
     check_finite: bool = False,
     checkpoint: int | None = None,
+    tune: bool | int = False,
 ) -> Model:
     """Compile a network.
 
@@ -116,6 +124,9 @@ def compile(  # noqa: A001
         pass: less memory for about one more forward pass.
     check_finite : bool
         Refuse NaN and infinity in inputs, and raise when a loss or gradient is not finite.
+    tune : bool or int
+        Search for half a minute at most for the fastest way to compute each contraction on this processor, with batches of
+        64 examples or of so many; what is found is remembered. Results change by rounding.
 
     Returns
     -------
@@ -130,6 +141,9 @@ def compile(  # noqa: A001
     _check_sizes(net)
     if checkpoint is not None and (isinstance(checkpoint, bool) or not isinstance(checkpoint, int) or checkpoint < 1):
         raise BPCompileError(f"checkpoint must be a positive number of layer calls, not {checkpoint!r}.")
+    _check_texts("wrt", (wrt,) if isinstance(wrt, str) else wrt, "parameters")
+    _check_texts("flags", flags or (), "-O3")
+    _check_tune(tune, net, backend)
     clock = _Clock()
     with clock.stage("derive"):
         calculus = analyze(net)
@@ -148,10 +162,35 @@ def compile(  # noqa: A001
         with clock.stage("emit"):
             text = emit_numpy(programs.predict, programs.gradient, programs.update, dtype)
         runner = NumpyBackend(signature, text, moments)
-    cost = Cost(
-        programs.predict, programs.gradient, lambda: _unshared(calculus, wrt), clock.seconds, facts, runner.arena_bytes
-    )
-    return Model(net, signature, runner, optimizer, cost, check_finite)
+
+    def model(runner: Backend) -> Model:
+        unshared = partial(_unshared, calculus, wrt)
+        cost = Cost(programs.predict, programs.gradient, unshared, clock.seconds, facts, runner.arena_bytes)
+        return Model(net, signature, runner, optimizer, cost, check_finite)
+
+    if tune and backend == "c":
+        with clock.stage("tune"):
+            found = _tuned(model(runner), programs, tune, flags)
+        facts |= {"tuned": found.limits, "tuned_gain": found.gain}
+        if found.limits:
+            runner = _c_backend(programs, signature, moments, threads, flags, clock, facts, found.limits)
+    return model(runner)
+
+
+def _tuned(model: Model, programs: Programs, tune: int, flags: Sequence[str] | None) -> Tuning:
+    """Search for the fastest kernels, and show how far it is."""
+    from rich.console import Console
+
+    from bpcompile.tune import EXAMPLES, tuned
+
+    def rewrite(limits: Mapping[int, Limits]) -> Module:
+        return c_module(programs, model.signature, c_prefix(model.signature.name), limits)
+
+    with Console(stderr=True).status(f"tuning '{model.signature.name}'") as status:
+        return tuned(
+            model, rewrite({}), rewrite, examples=EXAMPLES if tune is True else tune, flags=flags,
+            progress=lambda text: status.update(f"tuning '{model.signature.name}': {text}"),
+        )  # fmt: skip
 
 
 @_collector_paused()
@@ -160,15 +199,23 @@ def lower(
 ) -> Programs:
     """Make the programs: each value once, sums of products in the cheapest order."""
     network = calculus.network
-    predict = improve(specialize(_frozen_last(prediction(calculus), network), training=False))
+    single = any(name in network.parameters for name in ((wrt,) if isinstance(wrt, str) else wrt))
+    repeats = None if single else find_repeats(calculus.forward, network)
+    predict = _made(calculus, repeats, lambda c: improve(specialize(prediction(c), training=False)))
     if not network.losses:
         return Programs(predict, None, None)
-    gradient = improve(without_dead(_frozen_last(training(calculus, wrt), network)))
+    gradient = _made(calculus, repeats, lambda c: improve(without_dead(training(c, wrt, recorded=False))))
     if checkpoint is not None:
         gradient = recompute(gradient, checkpoint)
     size = sum(info.size for info in network.parameters.values() if info.trainable)
     update = optimizer_program(optimizer, size) if optimizer is not None and size else None
     return Programs(predict, gradient, update)
+
+
+def _made(calculus: Calculus, repeats: Repeats | None, make: Callable[[Calculus], Program]) -> Program:
+    """Make a program, of a layer that is repeated from three of its copies."""
+    short = None if repeats is None else unroll(make(shortened(calculus, repeats)), repeats, calculus.forward)
+    return _frozen_last(make(calculus) if short is None else short, calculus.network)
 
 
 def _frozen_last(program: Program, network: Network) -> Program:
@@ -196,7 +243,7 @@ def build_ahead(
     """
     programs = lower(analyze(net), wrt, optimizer)
     signature = signature_of(net, programs.predict, programs.gradient, dtype)
-    source = build_source(c_module(programs, signature, c_prefix(net.name)), threads)
+    source = build_source(c_module(programs, signature, c_prefix(net.name)), threads, signature)
 
     def run() -> None:
         with suppress(BPCompileError):  # the one who needs it will be told
@@ -206,8 +253,13 @@ def build_ahead(
 
 
 @_collector_paused()
-def c_module(programs: Programs, signature: Signature, prefix: str) -> Module:
-    """Schedule the programs and write them as one C module."""
+def c_module(
+    programs: Programs, signature: Signature, prefix: str, limits: Mapping[int, Limits] = MappingProxyType({})
+) -> Module:
+    """Schedule the programs and write them as one C module; `limits` are those of single kernels, if not the default ones."""
+    _check_batch_axes(programs.predict)
+    if programs.gradient is not None:
+        _check_batch_axes(programs.gradient)
     offsets = flat_offsets(programs.reference)
     spec = ModuleSpec(
         prefix=prefix,
@@ -217,13 +269,27 @@ def c_module(programs: Programs, signature: Signature, prefix: str) -> Module:
         value_and_grad=schedule(programs.gradient, offsets) if programs.gradient else None,
         update=schedule(programs.update) if programs.update else None,
         seeds=SEEDS if programs.update else (),
+        limits=limits,
     )
     return emit_module(spec)
 
 
-def build_source(module: Module, threads: int) -> build.Source:
-    """What the builder takes: the module, and the thread pool where there are threads."""
+def _check_batch_axes(program: Program) -> None:
+    """Refuse what generated C has no memory for: a value for every pair of examples."""
+    for s in program.statements():
+        if program.tensors[s.target].shape.count(None) > 1:
+            pair = " and ".join(f"'{a.name}'" for a in s.axes if a.extent is None)
+            raise NetworkError(
+                f"'{s.body}' has the batch's extent along two indices, {pair}, and generated C keeps no such value.",
+                where=f"Layer '{s.origin.call}', equation '{s.origin.equation}'",
+                hint="Compile with backend='numpy', which keeps it.",
+            )
+
+
+def build_source(module: Module, threads: int, signature: Signature | None = None) -> build.Source:
+    """What the builder takes: the module, the thread pool where there are threads, and for a model its calls with arrays."""
     pool = threads > 1
+    wrapper_text, wrapper_cdef = ready_text(signature, module.interface, module.prefix) if signature else ("", "")
     return build.Source(
         prefix=module.prefix,
         c_text=module.c_text,
@@ -231,6 +297,8 @@ def build_source(module: Module, threads: int) -> build.Source:
         header_text=module.header_text + (module.pool_cdef if pool else ""),
         dtype=module.dtype,
         extra_units=((f"{module.prefix}_pool.c", module.pool_text),) if pool else (),
+        wrapper_text=wrapper_text,
+        wrapper_cdef=wrapper_cdef,
     )
 
 
@@ -242,11 +310,12 @@ def _c_backend(
     flags: Sequence[str] | None,
     clock: _Clock,
     facts: dict[str, object],
+    limits: Mapping[int, Limits] = MappingProxyType({}),
 ) -> CBackend:
     with clock.stage("emit"):
-        module = c_module(programs, signature, c_prefix(signature.name))
+        module = c_module(programs, signature, c_prefix(signature.name), limits)
     with clock.stage("build"):
-        extension = build.build(build_source(module, threads), flags=flags, threads=threads)
+        extension = build.build(build_source(module, threads, signature), flags=flags, threads=threads)
     facts |= {
         "compiler": extension.compiler,
         "flags": list(extension.flags),
@@ -257,14 +326,7 @@ def _c_backend(
         "kernels": module.kernels,
     }
     face = module.interface
-    slots = {
-        "inputs": tuple(t.name for t in face.inputs),
-        "outputs": tuple(t.name for t in face.outputs),
-        "input_grads": tuple(t.name for t in face.input_grads),
-    }
-    return CBackend(
-        signature, module.c_text, extension.lib, extension.ffi, module.prefix, moments, face.seeds, slots, threads
-    )
+    return CBackend(signature, module.c_text, extension.lib, extension.ffi, module.prefix, moments, face, threads)
 
 
 def c_prefix(name: str) -> str:
@@ -288,6 +350,20 @@ def _check_sizes(net: Network) -> None:
                 f"at most {MOST_ELEMENTS:.3g} can be compiled for.",
                 hint="Look for an extent that is too large.",
             )
+
+
+def _check_tune(tune: object, net: Network, backend: str) -> None:
+    if not isinstance(tune, (bool, int)) or tune < 0:
+        raise BPCompileError(f"tune must be True, False or a number of examples, not {tune!r}.")
+    if tune and backend != "c":
+        raise BPCompileError("Only generated C can be tuned.", hint="Compile with backend='c'.")
+    if tune and not net.losses:
+        raise BPCompileError("tune measures training steps, and the network has no loss.", hint="bp.Network(z, loss=...)")
+
+
+def _check_texts(what: str, values: object, example: str) -> None:
+    if not isinstance(values, (list, tuple)) or not all(isinstance(v, str) for v in values):
+        raise BPCompileError(f"{what} must be a list of texts, not {values!r}.", hint=f"Write {what}=[{example!r}].")
 
 
 def _check_options(net: object, backend: str, dtype: str, threads: int, optimizer: object) -> None:

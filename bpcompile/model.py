@@ -11,7 +11,7 @@ import math
 import os
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from bpcompile.arrays import batch_size as common_batch_size
 from bpcompile.arrays import check_names, conform, whole_number
 from bpcompile.backend import Backend, OptimizerState
-from bpcompile.errors import ArrayError, DataError, TrainingError, nearest
+from bpcompile.errors import ArrayError, BPCompileError, DataError, TrainingError
 from bpcompile.language.initializers import initial_values
 from bpcompile.nonfinite import guarded, origin
-from bpcompile.parameters import Gradients, Parameters, State, gathered
+from bpcompile.parameters import Gradients, Parameters, State, aligned_zeros, gathered
 from bpcompile.signature import Signature
-from bpcompile.weights import customary, on_host, read_safetensors
+from bpcompile.weights import matched, read_safetensors
 
 if TYPE_CHECKING:
     from bpcompile.cost import Cost
@@ -72,15 +72,30 @@ class Model:
         self.cost = cost
         self.check_finite = check_finite
         self._backend = backend
-        if signature.has_loss and not check_finite:
-            # Shadows the method: the backend may know a shorter way for arrays that it has seen before.
-            vars(self)["value_and_grad"] = backend.shortcut(self.value_and_grad)
-        self._no_state = State(signature.states, np.zeros(signature.states.size, signature.real))
+        if not check_finite:
+            # These shadow the methods: the backend may know a shorter way for arrays that need no conversion.
+            vars(self).update(backend.shortcuts({"predict": self.predict, "value_and_grad": self.value_and_grad}))
+        self._no_state = State(signature.states, aligned_zeros(signature.states.size, signature.real))
         self._optimizer_states: weakref.WeakKeyDictionary[Parameters, OptimizerState] = weakref.WeakKeyDictionary()
 
     def __repr__(self) -> str:
         s = self.signature
         return f"<Model '{s.name}': {s.parameters.size} parameters, {s.dtype}, backend {self.backend}>"
+
+    def __copy__(self) -> Model:
+        """Give the model itself: what it computes is in its parameters, and it never changes."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Model:
+        """Give the model itself."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled."""
+        raise BPCompileError(
+            f"{self!r} holds compiled code, which is not pickled.",
+            hint="Pickle its parameters, and compile again where they are read: the extension is then found in the cache.",
+        )
 
     @property
     def backend(self) -> str:
@@ -110,7 +125,7 @@ class Model:
 
     def init_state(self) -> State:
         """Make the first state; empty where the network has none."""
-        state = State(self.signature.states, np.zeros(self.signature.states.size, self.signature.real))
+        state = State(self.signature.states, aligned_zeros(self.signature.states.size, self.signature.real))
         for name, info in self.network.states.items():
             state[name][...] = initial_values(name, info.shape, info.initializer, 0)
         return state
@@ -133,19 +148,23 @@ class Model:
         Parameters
         ----------
         values : mapping of str to tensor
-            The state dict; tensors on the host.
+            The state dict; tensors on the host. What it holds of states is for `load_buffers`.
         rename : mapping of str to str, optional
-            From their names to ours. What is not in it keeps its name, or follows the custom: ``hidden.weight`` is
-            ``hidden.W``, ``hidden.bias`` is ``hidden.b``.
+            From their names to ours, of parameters or of whole modules: ``{"0": "hidden"}``. What is not in it keeps its
+            name or follows the custom: ``hidden.weight`` is ``hidden.W``, ``encoder.linear1.bias`` is ``encoder_linear1.b``.
+
+        Raises
+        ------
+        ArrayError
+            If names are missing or unknown, or a tensor does not fit.
         """
-        rename = dict(rename or {})
-        for ours in rename.values():
-            if ours not in self.signature.parameters.places:
-                guess = nearest(ours, self.signature.parameters.names)
-                raise ArrayError(f"'rename' names '{ours}', which is no parameter.", hint=guess)
-        known = self.signature.parameters.places
-        names = {name: rename.get(name, name if name in known else customary(name)) for name in values}
-        return self.parameters({names[name]: on_host(v) for name, v in values.items()})
+        known, others = self.signature.parameters.names, self.signature.states.names
+        return self.parameters(matched(values, known, others, rename or {}))
+
+    def load_buffers(self, values: Mapping[str, Any], rename: Mapping[str, str] | None = None) -> State:
+        """Make a state of the buffers in a PyTorch ``state_dict``, such as running means; see `load_state_dict`."""
+        found = matched(values, self.signature.states.names, self.signature.parameters.names, rename or {})
+        return State(self.signature.states, gathered(self.signature.states, found, self.signature.real, "state"))
 
     def save(self, path: str | os.PathLike[str], params: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> None:
         """Write parameters (and a state) to a safetensors file."""
@@ -371,14 +390,15 @@ class Model:
         """Give what the optimizer keeps of these parameters."""
         own = self._optimizer_states.get(params)
         if own is None:
-            moments = State(self._backend.moments, np.zeros(self._backend.moments.size, self.signature.real))
+            moments = State(self._backend.moments, aligned_zeros(self._backend.moments.size, self.signature.real))
             own = self._optimizer_states[params] = OptimizerState(moments)
         return own
 
     # --- checks ---------------------------------------------------------------------------------------------------
 
     def _empty_parameters(self) -> Parameters:
-        return Parameters(self.signature.parameters, np.zeros(self.signature.parameters.size, self.signature.real))
+        layout = self.signature.parameters
+        return Parameters(layout, aligned_zeros(layout.size, self.signature.real))
 
     def _parameters(self, given: object) -> Parameters:
         """`given` itself where it is ready, else a converted copy."""

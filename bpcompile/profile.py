@@ -5,10 +5,12 @@ The module is built a second time with a clock read before and after each call o
 
 from __future__ import annotations
 
+import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +19,7 @@ from bpcompile import build
 from bpcompile.calculus.gradient import analyze
 from bpcompile.cost import statement_operations
 from bpcompile.driver import build_source, c_module, c_prefix, lower
+from bpcompile.emit.c.source import Source as Module
 from bpcompile.errors import BPCompileError
 from bpcompile.model import Model
 from bpcompile.model_c import CBackend
@@ -26,10 +29,11 @@ from bpcompile.nodes.statements import Statement
 from bpcompile.parameters import Parameters, State
 from bpcompile.program.memory import kernel_statements
 from bpcompile.program.schedule import flat_offsets, schedule
-from bpcompile.program.schedule_types import Contraction, Kernel, KernelLoop, Schedule
+from bpcompile.program.schedule_types import BatchLoop, Clear, Contraction, Kernel, KernelLoop, Nest, Pack, Schedule
 
 _CALL: Final = re.compile(r"^( +)(k_\w+)(\(.*\);)$")
 _LONG: Final = 1e5  # nanoseconds from which reading the processor's time costs little
+_KINDS: Final = {"contraction": Contraction, "nest": Nest, "clear": Clear, "pack": Pack}
 _CLOCK: Final = """
 #include <time.h>
 double {prefix}_profile[{count}][2];
@@ -53,13 +57,13 @@ class KernelProfile:
     name : str
         Its C function.
     kind : str
-        ``contraction``, ``nest`` or ``clear``.
+        ``contraction``, ``nest``, ``clear`` or ``pack``.
     phase : str
         ``forward`` or ``backward``.
     equations : tuple of str
         What it computes.
     calls : int
-        Calls in a step: one, or the steps of its time loop.
+        Calls in a step: one, or the iterations of the loops around it.
     seconds : float
         The least time of all its calls in a step: the clock's, and of long kernels the processor's.
     operations : float
@@ -135,40 +139,82 @@ def profile(model: Model, params: Parameters, *, state: State | None = None, rep
     module = c_module(programs, signature, c_prefix(signature.name))
     assert programs.gradient is not None
     scheduled = schedule(programs.gradient, flat_offsets(programs.reference))
-    text, names = _with_clocks(module.c_text, f"{module.prefix}_value_and_grad", module.prefix)
-    kernels = list(_flat(scheduled))
+    run = clocked(model, module, params, state, data)
+    names, kernels = run.names, list(_flat(scheduled))
     if len(kernels) != len(names):
         raise AssertionError(f"{len(kernels)} kernels and {len(names)} calls")
-    table_declaration = f"\nextern double {module.prefix}_profile[{max(1, len(names))}][2];\n"
+    n = model._arrays(data, targets=True)[1]
+    plain = model.bind(params, state=state, **data)
+    least, best = np.full(2 * len(names), np.inf), float("inf")
+    for _ in range(repeat + 1):
+        least = np.minimum(least, run.times())
+        best = min(best, _seconds(plain))
+    rows = tuple(
+        _row(name, kernel, loops, scheduled, n, seconds * 1e-9, signature.real.itemsize)
+        for name, (kernel, loops), seconds in zip(names, kernels, _chosen(least), strict=True)
+    )
+    return Profile(signature.name, n, best, rows)
+
+
+@dataclass(frozen=True)
+class Clocked:
+    """A training step whose kernels are timed, one by one.
+
+    Attributes
+    ----------
+    names : list of str
+        The C functions of the kernels, call after call.
+    """
+
+    names: list[str]
+    _step: Callable[[], object]
+    _table: np.ndarray[Any, np.dtype[np.float64]]
+
+    def times(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Run a step; give the nanoseconds of each call, by the clock and of the processor in turn."""
+        self._table[:] = 0
+        self._step()
+        return self._table.copy()
+
+    def least(self, seconds: float) -> list[float]:
+        """Run steps for so long (three at least); give the least nanoseconds of each call."""
+        least, deadline, steps = self.times(), time.perf_counter() + seconds, 1
+        while steps < 3 or time.perf_counter() < deadline:
+            least, steps = np.minimum(least, self.times()), steps + 1
+        return _chosen(least)
+
+
+def clocked(
+    model: Model,
+    module: Module,
+    params: Parameters,
+    state: State | None,
+    data: Mapping[str, Any],
+    *,
+    flags: Sequence[str] | None = None,
+    directory: Path | None = None,
+) -> Clocked:
+    """Build a text of the model's network with clocks in it, and bind it to arrays.
+
+    Parameters
+    ----------
+    directory : Path, optional
+        Where to build, instead of the cache.
+    """
+    signature, prefix = model.signature, module.prefix
+    text, names = _with_clocks(module.c_text, f"{prefix}_value_and_grad", prefix)
+    declaration = f"\nextern double {prefix}_profile[{max(1, len(names))}][2];\n"
     source = replace(
         build_source(module, 1),
         c_text=text,
-        cdef_text=module.cdef_text + table_declaration,
-        header_text=module.header_text + table_declaration,
+        cdef_text=module.cdef_text + declaration,
+        header_text=module.header_text + declaration,
     )
-    extension = build.build(source)
-    face = module.interface
-    slots = {
-        "inputs": tuple(t.name for t in face.inputs),
-        "outputs": tuple(t.name for t in face.outputs),
-        "input_grads": tuple(t.name for t in face.input_grads),
-    }
-    clocked = CBackend(signature, text, extension.lib, extension.ffi, module.prefix, backend.moments, slots=slots)
+    extension = build.build(source, flags=flags, directory=directory)
+    backend = CBackend(signature, text, extension.lib, extension.ffi, prefix, model._backend.moments, module.interface)
     arrays, n = model._arrays(data, targets=True)
-    step = clocked.bind(params, arrays, n, model._state(state), True)
-    plain = model.bind(params, state=state, **data)
-    table = np.frombuffer(extension.ffi.buffer(getattr(extension.lib, f"{module.prefix}_profile")), np.float64)
-    least, best = np.full(2 * len(names), np.inf), float("inf")
-    for _ in range(repeat + 1):
-        table[:] = 0
-        step()
-        least = np.minimum(least, table)
-        best = min(best, _seconds(plain))
-    rows = tuple(
-        _row(name, kernel, axis, scheduled, n, seconds * 1e-9, signature.real.itemsize)
-        for name, (kernel, axis), seconds in zip(names, kernels, _chosen(least), strict=True)
-    )
-    return Profile(signature.name, n, best, rows)
+    step = backend.bind(params, arrays, n, model._state(state), True)
+    return Clocked(names, step, np.frombuffer(extension.ffi.buffer(getattr(extension.lib, f"{prefix}_profile")), np.float64))
 
 
 def _chosen(least: np.ndarray[Any, np.dtype[np.float64]]) -> list[float]:
@@ -199,20 +245,22 @@ def _with_clocks(text: str, function: str, prefix: str) -> tuple[str, list[str]]
     return "\n".join(lines) + "\n", names
 
 
-def _flat(scheduled: Schedule) -> Iterator[tuple[Kernel, Axis | None]]:
+def _flat(scheduled: Schedule) -> Iterator[tuple[Kernel, tuple[Axis, ...]]]:
     for step in scheduled.steps:
         if isinstance(step, KernelLoop):
-            yield from ((kernel, step.axis) for kernel in step.body)
+            yield from ((kernel, (*step.outer, step.axis)) for kernel in step.body)
+        elif isinstance(step, BatchLoop):
+            yield from ((kernel, ()) for kernel in step.body)
         else:
-            yield step, None
+            yield step, ()
 
 
 def _row(
-    name: str, kernel: Kernel, axis: Axis | None, scheduled: Schedule, n: int, seconds: float, itemsize: int
+    name: str, kernel: Kernel, loops: tuple[Axis, ...], scheduled: Schedule, n: int, seconds: float, itemsize: int
 ) -> KernelProfile:
     statements = kernel_statements(kernel)
-    calls = 1 if axis is None else axis.extent or n
-    kind = "contraction" if isinstance(kernel, Contraction) else "nest" if statements else "clear"
+    calls = math.prod(a.extent or n for a in loops)
+    kind = next(name for name, of in _KINDS.items() if isinstance(kernel, of))
     phase = statements[0].origin.phase if statements else "backward"
     tensors = _tensors(kernel, statements, scheduled)
     return KernelProfile(

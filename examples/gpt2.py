@@ -1,12 +1,15 @@
 """A network of the shape of GPT-2's smallest (Radford et al. 2019): 12 layers, width 768, 50,257 tokens.
 
-Run it: python examples/gpt2.py [layers]. It prints how long each stage of the compiler takes; nothing is trained.
+Run it: python examples/gpt2.py [--layers 12] [--tokens 64] [--batch 4] [--threads 1]. It prints how long each stage of the
+compiler takes, and then a training step (loss and all gradients, random weights and tokens), and the memory of both.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
+
+import numpy as np
 
 import bpcompile as bp
 
@@ -34,16 +37,27 @@ def network(layers: int = 12, width: int = 768, heads: int = 12, tokens: int = 5
     return bp.Network(z, loss=bp.SoftmaxCrossEntropy(z, y), name="gpt2")
 
 
-def main(layers: int = 12) -> None:
-    """Compile it, and say how long that took."""
+def main() -> None:
+    """Compile it, take a few steps, and say how long that took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in (("layers", 12), ("tokens", 64), ("batch", 4), ("threads", 1), ("steps", 3)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    options = parser.parse_args()
     start = time.perf_counter()
-    net = network(layers)
+    net = network(options.layers, steps=options.tokens)
     built = time.perf_counter()
-    model = bp.compile(net)
-    print(f"{layers} layers, {net.parameter_count} parameters, {len(net.calls)} calls")
+    model = bp.compile(net, threads=options.threads)
+    print(f"{options.layers} layers, {net.parameter_count} parameters, {len(net.calls)} calls")
     print(f"network {built - start:.2f} s, compiled in {time.perf_counter() - built:.2f} s: {model.cost.seconds}")
-    print(f"{len(model.source)} characters of C")
+    print(f"{len(model.source)} characters of C, {model.cost.arena_bytes(options.batch) / 1e6:.0f} MB of scratch memory")
+    random = np.random.default_rng(0)
+    x, y = (random.integers(0, 50257, (options.batch, options.tokens)).astype(np.int32) for _ in range(2))
+    step = model.bind(model.init(seed=0), x=x, y=y)
+    for _ in range(options.steps):
+        start = time.perf_counter()
+        loss, _ = step()
+        print(f"a step: {time.perf_counter() - start:.3f} s, loss {loss:.3f}")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 12)
+    main()

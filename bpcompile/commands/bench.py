@@ -21,11 +21,19 @@ if TYPE_CHECKING:
 
 
 def bench_spec(
-    spec: Path, console: Console, *, batch: int, seconds: float, frameworks: bool = True, profiled: bool = False, **changes: Any
+    spec: Path,
+    console: Console,
+    *,
+    batch: int,
+    seconds: float,
+    frameworks: bool = True,
+    profiled: bool = False,
+    tune: bool = False,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Time the loss and its gradients on random arrays, all contenders in turn in one process."""
     session = open_spec(spec)
-    own = compiled(session, **{**changes, "backend": "c"})
+    own = compiled(session, **{**changes, "backend": "c", "tune": batch if tune else None})
     threads = int(changes.get("threads") or session.spec.compile.threads)
     _prepare(threads)
     arrays = _random_arrays(own, batch)

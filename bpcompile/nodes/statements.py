@@ -79,11 +79,15 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class TimeLoop:
-    """Statements that run together over ``axis`` (down if ``reverse``), which they see as a free axis."""
+    """Statements that run together over ``axis`` (down if ``reverse``), which they see as a free axis.
+
+    ``outer`` are axes of loops around that one, which the statements see as well; only schedules have any.
+    """
 
     axis: Axis
     reverse: bool
     body: tuple[Statement, ...]
+    outer: tuple[Axis, ...] = ()
 
     def __str__(self) -> str:
         head = f"for {self.axis.name} {'down' if self.reverse else 'up'}:"

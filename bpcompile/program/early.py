@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from bpcompile.nodes.access import bare, inside, is_affine, reads, step_statements
-from bpcompile.nodes.expressions import UNARY_FUNCTIONS, Axis, Expr, axes_of, children_first, load, loads, substitute
+from bpcompile.nodes.expressions import UNARY_FUNCTIONS, Axis, Expr, axes_of, children_first, load, loads, node, substitute
 from bpcompile.nodes.statements import Program, Statement, Step, TimeLoop
 from bpcompile.program.operands import NewTensors
+from bpcompile.program.product import without_factor
 from bpcompile.program.share import EXPENSIVE
 
 _SLOW = EXPENSIVE & frozenset(UNARY_FUNCTIONS)
@@ -48,13 +49,22 @@ def slopes_early(program: Program) -> Program:
     added: dict[int, list[Statement]] = {}
     for step in program.steps:
         if not isinstance(step, TimeLoop) and step.origin.phase == "backward":
-            for slope in list(_slopes(step, program, known, readers)):
-                step = _stored(step, slope, program, made, added)
+            whole = _slope_apart(step, known)
+            for slope in list(_slopes(whole, program, known, readers)):
+                step = whole = _stored(whole, slope, program, made, added)
         steps.append(step)
     if not added:
         return program
     ordered = [s for position, step in enumerate(steps) for s in (step, *added.get(position, ()))]
     return program.with_steps(tuple(ordered), made.tensors)
+
+
+def _slope_apart(s: Statement, known: Mapping[str, int]) -> Statement:
+    """The statement as its one value of the backward phase times a slope of forward values, if it is that."""
+    late = dict.fromkeys(x for x in loads(s.body) if x.value[0] not in known)
+    factor = next(iter(late)) if len(late) == 1 else None
+    slope = without_factor(s.body, factor) if factor is not None and s.reduce is None else None
+    return s if factor is None or slope is None else replace(s, body=node("mul", (factor, slope)))
 
 
 def _slopes(

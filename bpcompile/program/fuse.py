@@ -66,8 +66,8 @@ def _kernels(steps: Iterable[Step], tensors: Mapping[str, Tensor]) -> list[Sched
 
     for step in steps:
         if isinstance(step, TimeLoop):
-            body = tuple(k for k in _kernels(step.body, tensors) if not isinstance(k, KernelLoop))
-            groups.append(KernelLoop(step.axis, step.reverse, body))
+            body = tuple(k for k in _kernels(step.body, tensors) if isinstance(k, Nest | Contraction))
+            groups.append(KernelLoop(step.axis, step.reverse, body, step.outer))
             note(len(groups) - 1, step.body)
             continue
         names = reads(step)

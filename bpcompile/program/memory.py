@@ -2,7 +2,8 @@
 
 Requires kernels in order. Establishes a place for each tensor that a kernel uses, so that two tensors overlap only if
 no kernel needs both. Tensors with the batch axis lie in the ``batch`` region, at ``offset * n``; the rest in the
-``fixed`` one. Nothing that lives inside one kernel only gets memory in the arena.
+``fixed`` one; so does what a loop over portions of the batch keeps to itself: it has room for one portion. Nothing that
+lives inside one kernel only gets memory in the arena.
 """
 
 from __future__ import annotations
@@ -14,7 +15,18 @@ from dataclasses import replace
 from bpcompile.nodes.access import accesses, elements
 from bpcompile.nodes.expressions import Axis
 from bpcompile.nodes.statements import Program, Statement, Tensor
-from bpcompile.program.schedule_types import Clear, Contraction, Kernel, KernelLoop, Nest, Place, Region, ScheduledStep
+from bpcompile.program.schedule_types import (
+    BatchLoop,
+    Clear,
+    Contraction,
+    Kernel,
+    KernelLoop,
+    Nest,
+    Pack,
+    Place,
+    Region,
+    ScheduledStep,
+)
 
 ALIGNMENT = 16
 """Offsets are multiples of so many elements."""
@@ -36,9 +48,12 @@ def _uses(step: ScheduledStep) -> list[str]:
     """The tensors that a step touches."""
     if isinstance(step, Clear):
         return [step.tensor]
-    if isinstance(step, KernelLoop):
+    if isinstance(step, Pack):
+        return [step.contraction.right.value[0], step.panels]
+    if isinstance(step, KernelLoop | BatchLoop):
         return list(dict.fromkeys(name for kernel in step.body for name in _uses(kernel)))
-    return list(dict.fromkeys(a.tensor for s in kernel_statements(step) for a in accesses(s)))
+    panels = [step.panels] if isinstance(step, Contraction) and step.panels else []
+    return list(dict.fromkeys([*(a.tensor for s in kernel_statements(step) for a in accesses(s)), *panels]))
 
 
 def localize(program: Program, steps: tuple[ScheduledStep, ...]) -> tuple[ScheduledStep, ...]:
@@ -49,7 +64,7 @@ def localize(program: Program, steps: tuple[ScheduledStep, ...]) -> tuple[Schedu
             users[name] = users.get(name, 0) + 1
     return tuple(
         replace(step, body=tuple(_localized(k, program.tensors, users) for k in step.body))
-        if isinstance(step, KernelLoop)
+        if isinstance(step, KernelLoop | BatchLoop)
         else _localized(step, program.tensors, users)
         for step in steps
     )
@@ -57,14 +72,14 @@ def localize(program: Program, steps: tuple[ScheduledStep, ...]) -> tuple[Schedu
 
 def _flat(steps: Iterable[ScheduledStep]) -> Iterable[Kernel]:
     for step in steps:
-        if isinstance(step, KernelLoop):
+        if isinstance(step, KernelLoop | BatchLoop):
             yield from step.body
         else:
             yield step
 
 
 def _localized(kernel: Kernel, tensors: Mapping[str, Tensor], users: Mapping[str, int]) -> Kernel:
-    if isinstance(kernel, Clear):
+    if isinstance(kernel, Clear | Pack):
         return kernel
     statements = kernel_statements(kernel)
     own = statements[0].axes if isinstance(kernel, Contraction) else kernel.axes
@@ -157,7 +172,7 @@ def place(
     """
     places: dict[str, Place] = {}
     for kernel in _flat(steps):
-        if not isinstance(kernel, Clear):
+        if not isinstance(kernel, Clear | Pack):
             for name in sorted(kernel.local):
                 places[name] = Place("local", 0, _local_strides(name, kernel, program.tensors[name]))
     slots = {"input": 0, "output": 0, "input_grad": 0}
@@ -174,11 +189,12 @@ def place(
         if region in slots:
             slots[region] += 1
         places[tensor.name] = Place(region, offset, _strides(tensor), slot)
-    live = _liveness(steps, {t.name for t in arena if t.role == "next_state"})
+    own = _private(steps, program.tensors)
+    live = _liveness(steps, {t.name for t in arena if t.role == "next_state"}, own)
     totals = {}
     for batch in (False, True):
-        some = [t for t in arena if t.name in live and (None in t.shape) == batch]
-        found, totals[batch] = _pack([(t.name, elements(t), live[t.name]) for t in some])
+        some = [t for t in arena if t.name in live and (None in t.shape and t.name not in own) == batch]
+        found, totals[batch] = _pack([(t.name, elements(t) * own.get(t.name, 1), live[t.name]) for t in some])
         for t in some:
             places[t.name] = Place("batch" if batch else "fixed", found[t.name], _strides(t))
     return places, totals[False], totals[True]
@@ -191,14 +207,37 @@ def _region(tensor: Tensor, tensors: Mapping[str, Tensor]) -> Region | None:
     return _CALLER.get(tensor.role)
 
 
-def _liveness(steps: tuple[ScheduledStep, ...], kept: set[str]) -> dict[str, Interval]:
-    """The first and last step that touches each tensor; what is kept lives to the end."""
+def _private(steps: tuple[ScheduledStep, ...], tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """Tensors of values for each example that one loop over the batch keeps to itself, with the examples of its portion."""
+    found: dict[str, int] = {}
+    shared: set[str] = set()
+    for step in steps:
+        names = _uses(step)
+        shared.update(name for name in names if name in found)
+        for name in names:
+            if isinstance(step, BatchLoop) and tensors[name].role == "temporary" and None in tensors[name].shape:
+                found.setdefault(name, step.examples)
+            else:
+                shared.add(name)
+    return {name: examples for name, examples in found.items() if name not in shared}
+
+
+def _liveness(steps: tuple[ScheduledStep, ...], kept: set[str], private: Mapping[str, int]) -> dict[str, Interval]:
+    """The first and last kernel that touches each tensor; what is kept lives to the end.
+
+    What a loop shares with others lives as long as the loop.
+    """
     live: dict[str, Interval] = {}
-    for position, step in enumerate(steps):
-        for name in _uses(step):
-            first, _ = live.get(name, (position, position))
-            live[name] = (first, position)
-    return {name: (first, len(steps) if name in kept else last) for name, (first, last) in live.items()}
+    position = 0
+    for step in steps:
+        kernels = step.body if isinstance(step, BatchLoop) else (step,)
+        last = position + len(kernels) - 1
+        for place, kernel in enumerate(kernels, position):
+            for name in _uses(kernel):
+                begin, end = (place, place) if name in private else (position, last)
+                live[name] = (live.get(name, (begin, end))[0], end)
+        position = last + 1
+    return {name: (first, position if name in kept else last) for name, (first, last) in live.items()}
 
 
 def _pack(requests: list[tuple[str, int, Interval]]) -> tuple[dict[str, int], int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bpcompile.nodes.expressions import ONE, ZERO, Expr, const, node
+from bpcompile.nodes.expressions import ONE, ZERO, Expr, children_first, const, node
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,40 @@ def terms_of(e: Expr) -> list[tuple[bool, Expr]]:
         inner = terms_of(e.args[1])
         return [(minus, node("where", (e.args[0], t, e.args[2]))) for minus, t in inner]
     return [(False, e)]
+
+
+def without_factor(e: Expr, factor: Expr) -> Expr | None:
+    """What an expression is times a factor of all its terms; nothing if it is not such a product.
+
+    At least one term must have the factor whatever conditions say: then it makes the sum infinite or NaN where it is so
+    itself, as it does outside the sum.
+    """
+    found = _without(e, factor, frozenset(x for x in children_first(e) if factor in children_first(x)))
+    return found[0] if found is not None and found[1] else None
+
+
+def _without(e: Expr, factor: Expr, holders: frozenset[Expr]) -> tuple[Expr, bool] | None:
+    """The other factor, and whether no condition stands before it."""
+    if e is factor:
+        return ONE, True
+    inside = [a in holders for a in e.args]
+    if e.op == "neg" and (part := _without(e.args[0], factor, holders)):
+        return node("neg", (part[0],)), part[1]
+    if e.op in ("add", "sub") and (parts := [p for a in e.args if (p := _without(a, factor, holders))])[1:]:
+        return node(e.op, (parts[0][0], parts[1][0])), parts[0][1] or parts[1][1]
+    if e.op in ("mul", "div") and inside in ([True, False], [False, True][: 2 * (e.op == "mul")]):
+        left = inside[0]
+        part = _without(e.args[0 if left else 1], factor, holders)
+        if part is None:
+            return None
+        pair = (part[0], e.args[1]) if left else (e.args[0], part[0])
+        alone = [x for x in pair if not (e.op == "mul" and is_one(x))]
+        return alone[0] if len(alone) == 1 else node(e.op, pair), part[1]
+    if e.op == "where" and not inside[0]:
+        branches = [(a, False) if is_zero(a) else _without(a, factor, holders) for a in e.args[1:]]
+        if all(branches):
+            return node("where", (e.args[0], *(b[0] for b in branches if b))), False
+    return None
 
 
 def multiplied(factors: Sequence[Expr]) -> Expr:

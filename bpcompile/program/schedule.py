@@ -1,4 +1,4 @@
-"""From a program to its schedule: settle accumulations, fuse into kernels, clear, place.
+"""From a program to its schedule: settle accumulations, take large temporaries part by part, fuse, loop, clear, place.
 
 Requires a well-formed program; operands of large sums should be plain loads by now (see ``pad`` and ``factor``).
 """
@@ -6,14 +6,19 @@ Requires a well-formed program; operands of large sums should be plain loads by 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bpcompile.nodes.access import covers, elements
 from bpcompile.nodes.statements import Program
 from bpcompile.program.accumulate import settle_accumulations
 from bpcompile.program.fuse import fuse
+from bpcompile.program.halos import with_halos
 from bpcompile.program.memory import kernel_statements, localize, place
+from bpcompile.program.panels import with_panels
 from bpcompile.program.parts import assign_parts
-from bpcompile.program.schedule_types import Clear, KernelLoop, Schedule, ScheduledStep
+from bpcompile.program.portions import in_portions
+from bpcompile.program.schedule_types import BatchLoop, Clear, Kernel, KernelLoop, Schedule, ScheduledStep
+from bpcompile.program.tiles import in_tiles
 
 
 def schedule(program: Program, offsets: Mapping[str, int] | None = None) -> Schedule:
@@ -27,8 +32,10 @@ def schedule(program: Program, offsets: Mapping[str, int] | None = None) -> Sche
         Where each parameter and state lies in its flat vector, for a program in which not all of them occur;
         without it they follow each other in the order of ``program.tensors``.
     """
-    settled = assign_parts(settle_accumulations(program))
-    steps = localize(settled, _with_clears(settled, fuse(settled)))
+    settled = in_tiles(assign_parts(settle_accumulations(program)))
+    kernels = in_portions(fuse(settled), settled.tensors)
+    settled, packed = with_panels(settled, _with_clears(settled, kernels))
+    steps = localize(settled, with_halos(settled, packed))
     places, fixed, batch = place(settled, steps, flat_offsets(program) if offsets is None else offsets)
     return Schedule(settled, steps, places, fixed, batch)
 
@@ -46,17 +53,26 @@ def flat_offsets(program: Program) -> dict[str, int]:
 
 def _with_clears(program: Program, steps: tuple[ScheduledStep, ...]) -> tuple[ScheduledStep, ...]:
     """Clear each tensor that accumulates, unless what is first written to it covers it."""
-    accumulating = {s.target for s in program.statements() if s.accumulate}
+    everything = [kernel for step in steps for kernel in _kernels(step)]
+    accumulating = {s.target for kernel in everything for s in kernel_statements(kernel) if s.accumulate}
     written: set[str] = set()
     result: list[ScheduledStep] = []
     for step in steps:
-        kernels, free = (step.body, (step.axis,)) if isinstance(step, KernelLoop) else ((step,), ())
-        for s in (s for kernel in kernels for s in kernel_statements(kernel)):
-            if s.target in written:
-                continue
-            written.add(s.target)
-            covered = not s.accumulate and covers(s, program.tensors[s.target].shape, free)
-            if s.target in accumulating and not covered:
-                result.append(Clear(s.target))
-        result.append(step)
+        free = (*step.outer, step.axis) if isinstance(step, KernelLoop) else ()
+        body: list[Kernel] = []
+        for kernel in _kernels(step):
+            for s in kernel_statements(kernel):
+                if s.target in written:
+                    continue
+                written.add(s.target)
+                shape = program.tensors[s.target].shape
+                if s.target in accumulating and (s.accumulate or not covers(s, shape, free)):
+                    inside = isinstance(step, BatchLoop) and None in shape  # each portion has its own
+                    (body if inside else result).append(Clear(s.target))
+            body.append(kernel)
+        result.append(replace(step, body=tuple(body)) if isinstance(step, BatchLoop) else step)
     return tuple(result)
+
+
+def _kernels(step: ScheduledStep) -> tuple[Kernel, ...]:
+    return step.body if isinstance(step, KernelLoop | BatchLoop) else (step,)

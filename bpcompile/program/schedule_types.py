@@ -53,13 +53,28 @@ class Nest:
 
 
 @dataclass(frozen=True, slots=True)
+class Halo:
+    """Products of a contraction are zero unless ``low <= outer + sign * inner < high``.
+
+    ``outer`` is an axis of the rows or columns, ``inner`` one of the depth.
+    """
+
+    outer: Axis
+    inner: Axis
+    sign: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
 class Contraction:
     """``target (= | +=) sum(left * right, depth)``: both operands are loads with affine subscripts that stay inside.
 
     ``batch`` axes stand in the target and both operands, ``rows`` in target and left, ``columns`` in target and right,
     ``depth`` in both operands only. ``epilogue``: statements without reduction over exactly the target's axes (same
     `Axis` objects) that run on each element once its sum is complete; they may read the target at that element. If the
-    target is in ``local`` it is never stored.
+    target is in ``local`` it is never stored. ``panels``: the tensor into which a `Pack` has packed the right operand.
+    ``halo``: which products are zero, if that is known.
     """
 
     statement: Statement
@@ -71,6 +86,8 @@ class Contraction:
     depth: tuple[Axis, ...]
     epilogue: tuple[Statement, ...] = ()
     local: frozenset[str] = frozenset()
+    panels: str = ""
+    halo: Halo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +98,33 @@ class Clear:
 
 
 @dataclass(frozen=True, slots=True)
+class Pack:
+    """Packs the right operand of a contraction, which runs later and several times, into panels."""
+
+    contraction: Contraction
+    panels: str
+
+
+@dataclass(frozen=True, slots=True)
 class KernelLoop:
-    """Kernels that run in order for each value of a time axis."""
+    """Kernels that run in order for each value of an axis, and of the ``outer`` axes around it."""
 
     axis: Axis
     reverse: bool
     body: tuple[Kernel, ...]
+    outer: tuple[Axis, ...] = ()
 
 
-Kernel = Nest | Contraction | Clear
-ScheduledStep = Kernel | KernelLoop
+@dataclass(frozen=True, slots=True)
+class BatchLoop:
+    """Kernels that run in order for ``examples`` examples at a time; sums over the batch grow from turn to turn."""
+
+    examples: int
+    body: tuple[Kernel, ...]
+
+
+Kernel = Nest | Contraction | Clear | Pack
+ScheduledStep = Kernel | KernelLoop | BatchLoop
 
 
 @dataclass(frozen=True)

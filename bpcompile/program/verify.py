@@ -42,7 +42,7 @@ def verify(program: Program) -> None:
     is never written (parameters are, by updates); outputs are written.
     """
     for step in program.steps:
-        free: tuple[Axis, ...] = (step.axis,) if isinstance(step, TimeLoop) else ()
+        free: tuple[Axis, ...] = (*step.outer, step.axis) if isinstance(step, TimeLoop) else ()
         for s in step_statements(step):
             _check_axes(s, free)
             for e in (*s.subscripts, s.body):

@@ -37,7 +37,7 @@ __all__ = [
 _MANIFEST = "manifest.json"
 _BUILDING = ".building-"
 _FAILED = "failed-"
-_BUILDING_SECONDS = 2 * 3600.0  # longer than any build may take
+_BUILDING_SECONDS = 2 * 3600.0  # longer than any build may take that has no lock
 _FAILED_SECONDS = 7 * 24 * 3600.0
 
 
@@ -81,9 +81,9 @@ def write_manifest(workspace: Path, *, key: str, extension: str, facts: Mapping[
     (workspace / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def new_workspace(directory: Path) -> Path:
-    """Make a private directory beside the entries, to build in."""
-    return Path(tempfile.mkdtemp(prefix=_BUILDING, dir=directory))
+def new_workspace(directory: Path, lock: str = "") -> Path:
+    """Make a private directory beside the entries, to build in; its name tells the lock that its builder holds."""
+    return Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{lock}-", dir=directory))
 
 
 def publish(workspace: Path, entry: Path) -> None:
@@ -98,7 +98,7 @@ def publish(workspace: Path, entry: Path) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-        aside = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=entry.parent))
+        aside = new_workspace(entry.parent, _lock_of(workspace))
         with contextlib.suppress(FileNotFoundError):
             os.rename(entry, aside / "replaced")
         shutil.rmtree(aside, ignore_errors=True)
@@ -106,32 +106,51 @@ def publish(workspace: Path, entry: Path) -> None:
 
 
 def keep_failure(workspace: Path, name: str) -> Path:
-    """Give the workspace of a failed build a name that it keeps, and return its path."""
-    kept = workspace.parent / f"{_FAILED}{name}-{workspace.name.removeprefix(_BUILDING)}"
+    """Give the workspace of a failed build a name that it keeps, and return its path.
+
+    An earlier failure of the same build makes room for it.
+    """
+    kept = workspace.parent / f"{_FAILED}{name}"
     try:
-        os.rename(workspace, kept)
+        publish(workspace, kept)
     except OSError:
         return workspace
     return kept
 
 
-def sweep(directory: Path) -> None:
-    """Remove what killed builds left, and the sources of failures of more than a week ago."""
+def sweep(directory: Path, lock: str = "") -> None:
+    """Remove what killed builds left, and the sources of failures of more than a week ago.
+
+    A build was killed if its lock can be had, or is `lock`, which the caller holds.
+    """
     now = time.time()
-    limits = ((_BUILDING, _BUILDING_SECONDS), (_FAILED, _FAILED_SECONDS))
     with contextlib.suppress(OSError):
         for path in sorted(directory.iterdir()):
-            for prefix, seconds in limits:
-                if path.name.startswith(prefix) and now - path.lstat().st_mtime > seconds:
-                    shutil.rmtree(path, ignore_errors=True)
+            age = now - path.lstat().st_mtime
+            if path.name.startswith(_FAILED) and age > _FAILED_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name.startswith(_BUILDING):
+                with _lock_for_sweeping(directory, _lock_of(path), lock) as abandoned:
+                    if abandoned or age > _BUILDING_SECONDS:
+                        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def build_lock(directory: Path, key: str, patience: float) -> Iterator[None]:
-    """Let one process at a time build a thing, so that the others find it finished.
+def _lock_for_sweeping(directory: Path, wanted: str, held: str) -> Iterator[bool]:
+    """Tell whether no living builder holds a lock, and hold it meanwhile."""
+    if not wanted or wanted == held:
+        yield bool(wanted)
+        return
+    with build_lock(directory, wanted, patience=0) as name:
+        yield bool(name)
+
+
+@contextlib.contextmanager
+def build_lock(directory: Path, key: str, patience: float) -> Iterator[str]:
+    """Let one process at a time build a thing, so that the others find it finished; give the name of the lock.
 
     The lock is the kernel's and ends with its process. Where it cannot be had within `patience` seconds, or at all, the
-    build goes on without it.
+    build goes on without it, and the name is empty.
     """
     lock: FileLock | None = None
     with contextlib.suppress(OSError, NotImplementedError):
@@ -141,10 +160,15 @@ def build_lock(directory: Path, key: str, patience: float) -> Iterator[None]:
         candidate.acquire()
         lock = candidate
     try:
-        yield
+        yield key[:2] if lock is not None else ""
     finally:
         if lock is not None:
             lock.release()
+
+
+def _lock_of(workspace: Path) -> str:
+    """The name of the lock that the builder in a workspace holds; empty where it has none."""
+    return workspace.name.removeprefix(_BUILDING).partition("-")[0]
 
 
 def _sha256(path: Path) -> str:

@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 import sysconfig
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,8 @@ class Source:
         ``float32`` or ``float64``.
     extra_units : tuple of (str, str)
         File name and text of further C files, compiled beside the kernels and linked with them.
+    wrapper_text, wrapper_cdef : str
+        C that stands in Python's wrapper, where ``Python.h`` is known, and its declarations for Python.
     """
 
     prefix: str
@@ -62,6 +65,8 @@ class Source:
     header_text: str
     dtype: str
     extra_units: tuple[tuple[str, str], ...] = ()
+    wrapper_text: str = ""
+    wrapper_cdef: str = ""
 
     def __post_init__(self) -> None:
         if not is_identifier(self.prefix):
@@ -113,55 +118,66 @@ def compile_job(job: Job, workspace: Path) -> None:
         If the disk is full or cannot be written.
     """
     _write_sources(job.source, workspace)
-    compile_commands, link_command, objects = _commands(job)
-    _run(job, compile_commands, workspace)
+    _run(job, _compile_commands(job, workspace), workspace)
+    link_command, objects = _link_command(job)
     _run(job, [link_command], workspace)
     for name in objects:
         (workspace / name).unlink()
 
 
 def _write_sources(source: Source, workspace: Path) -> None:
-    from cffi import FFI, recompiler  # they bring a C parser, which a cache hit need not wait for
-
     prefix = source.prefix
     for name, text in units(source):
         (workspace / name).write_text(text, encoding="utf-8")
     (workspace / f"{prefix}.h").write_text(source.header_text, encoding="utf-8")
     kernels = f'#include "{prefix}.c"\n\n{processor.needs_text(prefix)}'
     (workspace / f"_{prefix}_kernels.c").write_text(kernels, encoding="utf-8")
+
+
+def _write_wrapper(source: Source, workspace: Path) -> None:
+    from cffi import FFI, recompiler  # they bring a C parser, which a cache hit need not wait for
+
+    prefix = source.prefix
     ffi = FFI()
-    ffi.cdef(f"{source.cdef_text}\n{processor.check_declaration(prefix)}\n")
+    ffi.cdef(f"{source.cdef_text}\n{source.wrapper_cdef}\n{processor.check_declaration(prefix)}\n")
     wrapper = io.StringIO()
-    recompiler.make_c_source(ffi, f"_{prefix}", f'#include "{prefix}.h"\n\n{processor.check_text(prefix)}', wrapper)
+    preamble = f'#include "{prefix}.h"\n\n{processor.check_text(prefix)}\n{source.wrapper_text}'
+    recompiler.make_c_source(ffi, f"_{prefix}", preamble, wrapper)
     (workspace / f"_{prefix}_module.c").write_text(wrapper.getvalue(), encoding="utf-8")
 
 
-def _commands(job: Job) -> tuple[list[list[str]], list[str], list[str]]:
-    """Return the commands that compile, the one that links, and the names of the objects between them."""
-    prefix = job.source.prefix
-    shared = ["-fPIC", "-fvisibility=hidden", *(["-fno-sanitize=undefined"] if job.compiler.is_zig else [])]
-    compiler = list(job.compiler.command)
+def _kernel_files(job: Job) -> list[str]:
+    return [f"_{job.source.prefix}_kernels.c", *(name for name, _ in job.source.extra_units)]
+
+
+def _shared_flags(job: Job) -> list[str]:
+    return ["-fPIC", "-fvisibility=hidden", *(["-fno-sanitize=undefined"] if job.compiler.is_zig else [])]
+
+
+def _compile_commands(job: Job, workspace: Path) -> Iterator[list[str]]:
+    """Give the commands that compile; Python's wrapper is written while the kernels are being compiled."""
+    compiler, shared = list(job.compiler.command), _shared_flags(job)
+    for name in _kernel_files(job):
+        yield [*compiler, *job.flags, *shared, "-c", name, "-o", f"{Path(name).stem}.o"]
+    _write_wrapper(job.source, workspace)
     paths = dict.fromkeys([sysconfig.get_path("include"), sysconfig.get_path("platinclude")])
     include = [f"-I{path}" for path in paths]
-    kernel_files = [f"_{prefix}_kernels.c", *(name for name, _ in job.source.extra_units)]
-    objects = [f"{Path(name).stem}.o" for name in kernel_files]
-    commands = [
-        [*compiler, *job.flags, *shared, "-c", name, "-o", target]
-        for name, target in zip(kernel_files, objects, strict=True)
-    ]
     # The wrapper only converts arguments: it is not worth optimizing, and must run on any processor.
-    wrapper = f"_{prefix}_module"
+    wrapper = f"_{job.source.prefix}_module"
     sanitizers = [flag for flag in job.flags if flag.startswith("-fsanitize")]
-    commands.append(
-        [*compiler, "-O1", "-w", *sanitizers, *shared, *include, "-c", f"{wrapper}.c", "-o", f"{wrapper}.o"]
-    )
-    objects.append(f"{wrapper}.o")
+    yield [*compiler, "-O1", "-w", *sanitizers, *shared, *include, "-c", f"{wrapper}.c", "-o", f"{wrapper}.o"]
+
+
+def _link_command(job: Job) -> tuple[list[str], list[str]]:
+    """Return the command that links, and the names of the objects, which nobody needs afterwards."""
+    prefix = job.source.prefix
+    objects = [f"{Path(name).stem}.o" for name in (*_kernel_files(job), f"_{prefix}_module.c")]
     bundle = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
-    link = [*compiler, *job.flags, *shared, *bundle, *objects, "-o", extension_file_name(prefix), "-lm"]
-    return commands, link, objects
+    target = ["-o", extension_file_name(prefix), "-lm"]
+    return [*job.compiler.command, *job.flags, *_shared_flags(job), *bundle, *objects, *target], objects
 
 
-def _run(job: Job, commands: list[list[str]], workspace: Path) -> None:
+def _run(job: Job, commands: Iterable[list[str]], workspace: Path) -> None:
     try:
         outcomes = run_all(commands, directory=workspace, time_limit=job.time_limit)
     except BuildError:

@@ -60,8 +60,9 @@ def convolution(c: int, o: int, k: int, size: int, stride: int = 1, dilation: in
     ]
 
 
-# Columns in stretches that do not fill their vectors, and windows whose gradient is summed over turned squares.
-IMAGE = [*convolution(3, 16, 5, 10), *convolution(1, 33, 7, 11)]
+# Columns in stretches that do not fill their vectors, windows whose gradient is summed over turned squares, and windows whose
+# sums are turned before they are stored: over one block of depth, and over several with a rest of rows and columns.
+IMAGE = [*convolution(3, 16, 5, 10), *convolution(1, 33, 7, 11), convolution(15, 29, 5, 6)[0]]
 
 ATTENTION = [
     Case("s[n,k,t,u] = q[n,t,k,d] * r[n,u,k,d]", {"k": 3, "t": 9, "u": 19, "d": 20}),

@@ -17,7 +17,7 @@ from scipy import special
 
 from bpcompile.nodes.expressions import Axis, Expr
 from bpcompile.nodes.statements import Program, Statement, Tensor, TimeLoop
-from bpcompile.program.schedule_types import Clear, Contraction, Kernel, KernelLoop, Nest, Place, Schedule
+from bpcompile.program.schedule_types import BatchLoop, Clear, Contraction, Kernel, KernelLoop, Nest, Pack, Place, Schedule
 
 Number = Any
 Env = dict[Axis, int]
@@ -48,7 +48,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "acosh": _quiet(np.arccosh), "atanh": _quiet(np.arctanh), "erf": _quiet(special.erf), "erfc": _quiet(special.erfc),
     "gamma": _quiet(special.gamma), "lgamma": _quiet(special.gammaln), "digamma": _quiet(special.digamma),
     "trigamma": _quiet(lambda x: special.polygamma(1, x)), "sigmoid": _quiet(special.expit),
-    "softplus": _quiet(lambda x: np.logaddexp(0, x)), "abs": abs, "sign": lambda x: (x > 0) - (x < 0),
+    "softplus": _quiet(lambda x: np.logaddexp(0, x)), "abs": abs, "sign": lambda x: int(x > 0) - int(x < 0),
     "floor": _quiet(np.floor), "ceil": _quiet(np.ceil), "round": _quiet(np.round),
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "neg": lambda a: -a,
     "div": _quiet(np.divide), "pow": _quiet(np.power), "atan2": _quiet(np.arctan2),
@@ -63,9 +63,10 @@ class Interpreter:
 
     def __init__(self, n: int, read: Read, write: Write, training: bool = True, seeds: Mapping[str, float] = {}) -> None:
         self.n, self.read, self.write, self.training, self.seeds = n, read, write, training, seeds
+        self.portion = n
 
     def extent(self, a: Axis) -> int:
-        return self.n if a.extent is None else a.extent
+        return self.portion if a.extent is None else a.extent
 
     def points(self, axes: Sequence[Axis], env: Env, backwards: bool = False) -> Iterator[Env]:
         ranges = [range(self.extent(a))[:: -1 if backwards else 1] for a in axes]
@@ -78,7 +79,7 @@ class Interpreter:
         if e.op == "axis":
             return env[e.value]
         if e.op == "size":
-            return self.extent(e.value)
+            return self.n if e.value.extent is None else e.value.extent
         if e.op == "flag":
             return self.training
         if e.op == "seed":
@@ -166,9 +167,10 @@ def run_program(
     for step in program.steps:
         if isinstance(step, TimeLoop):
             times = range(machine.extent(step.axis))
-            for t in reversed(times) if step.reverse else times:
-                for s in step.body:
-                    machine.statement(s, {step.axis: t})
+            for around in machine.points(step.outer, {}):
+                for t in reversed(times) if step.reverse else times:
+                    for s in step.body:
+                        machine.statement(s, {**around, step.axis: t})
         else:
             machine.statement(step, {})
     return {name: np.array(a.tolist()) for name, a in memory.items()}
@@ -182,6 +184,7 @@ def run_schedule(
     arena: list[Number] = [math.nan] * schedule.arena_elements(n)
     caller: dict[str, dict[int, Number]] = {}
     local: dict[tuple[str, int], Number] = {}
+    start = [0]  # the first example of a portion of the batch
 
     def slot(name: str, index: tuple[int, ...]) -> tuple[Any, Any]:
         place: Place = schedule.places[name]
@@ -189,6 +192,8 @@ def run_schedule(
         address = sum(i * stride for i, stride in zip(index, place.strides, strict=True))
         if place.region == "local":
             return local, (name, address)
+        if None in tensors[name].shape and place.region != "fixed":
+            address += start[0] * place.strides[tensors[name].shape.index(None)]
         if place.region == "fixed":
             return arena, place.offset + address
         if place.region == "batch":
@@ -212,9 +217,16 @@ def run_schedule(
     for step in schedule.steps:
         if isinstance(step, KernelLoop):
             times = range(machine.extent(step.axis))
-            for t in reversed(times) if step.reverse else times:
+            for around in machine.points(step.outer, {}):
+                for t in reversed(times) if step.reverse else times:
+                    for kernel in step.body:
+                        _run_kernel(machine, kernel, {**around, step.axis: t}, local, tensors)
+        elif isinstance(step, BatchLoop):
+            for start[0] in range(0, n, step.examples):
+                machine.portion = min(step.examples, n - start[0])
                 for kernel in step.body:
-                    _run_kernel(machine, kernel, {step.axis: t}, local, tensors)
+                    _run_kernel(machine, kernel, {}, local, tensors)
+            start[0], machine.portion = 0, n
         else:
             _run_kernel(machine, step, {}, local, tensors)
     result = {}
@@ -230,8 +242,11 @@ def _run_kernel(
     machine: Interpreter, kernel: Kernel, env: Env, local: dict[Any, Number], tensors: Mapping[str, Tensor]
 ) -> None:
     if isinstance(kernel, Clear):
-        for index in np.ndindex(tuple(machine.n if e is None else e for e in tensors[kernel.tensor].shape)):
+        for index in np.ndindex(tuple(machine.portion if e is None else e for e in tensors[kernel.tensor].shape)):
             machine.write(kernel.tensor, index, 0.0)
+    elif isinstance(kernel, Pack):  # contractions read the operand itself here; this shows whether panels lie on anything
+        for index in np.ndindex(tensors[kernel.panels].shape):
+            machine.write(kernel.panels, index, math.nan)
     elif isinstance(kernel, Contraction):
         assert set(kernel.batch + kernel.rows + kernel.columns) == set(kernel.statement.axes)
         for point in machine.points(kernel.statement.axes, env, backwards=True):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from bpcompile.nodes.expressions import const, load, node
 from bpcompile.nodes.statements import Program
 from bpcompile.program.early import slopes_early
 from bpcompile.program.pieces import in_pieces
+from bpcompile.program.product import without_factor
 from bpcompile.program.schedule import schedule
 from bpcompile.program.schedule_types import Nest
 from bpcompile.program.share import share
@@ -67,6 +71,43 @@ def test_a_slope_replaces_what_it_is_the_slope_at() -> None:
     assert phases == {"z_slope": "forward", "a": "forward"}
     assert "z[" not in " ".join(str(s.body) for s in early.statements() if s.origin.phase == "backward")
     assert_equal_values(program, early)
+
+
+def _terms(second: str) -> Program:
+    b = Builder({"n": None, "j": 3})
+    forward = b.lines("z[n,j] = 2*x[n,j] + 1\na[n,j] = z[n,j]*tanh(z[n,j])")
+    backward = b.lines(f"""
+        y[n,j] = 3*w[n,j]
+        z_bar[n,j] = y[n,j]*tanh(z[n,j]) + {second}
+        x_bar[n,j] = 2*z_bar[n,j]
+    """, "backward")
+    return share(b.program(forward + backward, {"x": "input", "w": "input", "a": "output", "x_bar": "gradient:x"}))
+
+
+@pytest.mark.parametrize("second", ["where(z[n,j] < 2, 4*y[n,j]*(1 - tanh(z[n,j]))*z[n,j], 0.0)", "-y[n,j]/(1 + z[n,j])"])
+def test_a_slope_whose_terms_have_the_factor_each(second: str) -> None:
+    program = _terms(second)
+    early = slopes_early(program)
+    verify(early)
+    assert [str(s.body) for s in early.statements() if s.target == "z_bar"] == ["y[n, j]*z_slope[n, j]"]
+    assert_equal_values(program, early)
+
+
+@pytest.mark.parametrize("second", ["y[n,j]*y[n,j]*tanh(z[n,j])", "4*tanh(z[n,j])", "tanh(z[n,j])/y[n,j]"])
+def test_terms_with_other_factors_stay_a_sum(second: str) -> None:
+    program = _terms(second)
+    early = slopes_early(program)
+    assert [s.body.op for s in early.statements() if s.target == "z_bar"] == ["add"]
+    assert_equal_values(program, early)
+
+
+def test_no_slope_where_every_term_has_a_condition() -> None:
+    """``where(c, y*f(z), 0)`` is not ``y*where(c, f(z), 0)`` where ``y`` is infinite."""
+    y = load("y", ())
+    slope = node("tanh", (load("z", ()),))
+    guarded = node("where", (node("lt", (load("z", ()), const(0.0))), node("mul", (y, slope)), const(0.0)))
+    assert without_factor(guarded, y) is None
+    assert without_factor(node("add", (guarded, y)), y) is not None
 
 
 def test_no_slope_is_stored_where_its_argument_must_be_kept() -> None:

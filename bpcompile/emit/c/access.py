@@ -156,7 +156,7 @@ def store(scope: Scope, tensor: str, subscripts: tuple[Expr, ...], text: str, *,
     wide = any(scope.is_vector(s) for s in subscripts)
     if not wide:
         _store_one(scope, found, text, accumulate)
-    elif found.stride == 1 and not found.loose and found.memory.element == "real":
+    elif found.stride == 1 and found.memory.element == "real":  # what may leave the tensor is the same for all lanes
         place = offset(found.memory.pointer, found.index)
         part = f", {scope.count}" if scope.count else ""
         name = "_part" if scope.count else ""
@@ -164,7 +164,7 @@ def store(scope: Scope, tensor: str, subscripts: tuple[Expr, ...], text: str, *,
             text = f"v_splat({text})"
         if accumulate:
             text = f"v_load{name}({place}{part}) + {text}"
-        scope.lines.append(f"v_store{name}({place}, {text}{part});")
+        scope.lines.append(f"{_guard(scope, found)}v_store{name}({place}, {text}{part});")
     elif vector and not accumulate and not found.loose and (found.stride, found.memory.element) in _SPECIAL_STORES:
         helper = scope.writer.helper(_SPECIAL_STORES[found.stride, found.memory.element])
         place = offset(found.memory.pointer, found.index)
@@ -174,16 +174,20 @@ def store(scope: Scope, tensor: str, subscripts: tuple[Expr, ...], text: str, *,
     scope.forget(tensor)
 
 
-def _store_one(scope: Scope, found: Address, text: str, accumulate: bool) -> None:
+def _guard(scope: Scope, found: Address) -> str:
+    """C text of the condition under which a store stays inside its tensor; empty where it always does."""
     tests = []
     for subscript, dimension in found.loose:
         i = integer(scope, subscript)
         tests.append(f"{i} >= 0 && {i} < {extent_text(scope, found.memory.extents[dimension])}")
+    return f"if ({' && '.join(tests)}) " if tests else ""
+
+
+def _store_one(scope: Scope, found: Address, text: str, accumulate: bool) -> None:
     place = f"{found.memory.pointer}[{found.index}]"
     if found.memory.element != "real":
         text = f"({found.memory.element})({text})"
-    guard = f"if ({' && '.join(tests)}) " if tests else ""
-    scope.lines.append(f"{guard}{place} {'+=' if accumulate else '='} {text};")
+    scope.lines.append(f"{_guard(scope, found)}{place} {'+=' if accumulate else '='} {text};")
 
 
 def _store_lanes(

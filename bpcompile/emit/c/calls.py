@@ -7,15 +7,17 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from bpcompile.emit.c.clear import emit_clear
-from bpcompile.emit.c.contraction import emit_contraction
-from bpcompile.emit.c.equations import equations
+from bpcompile.emit.c.contraction import emit_contraction, emit_pack
+from bpcompile.emit.c.equations import Pattern, comments, patterns
 from bpcompile.emit.c.kernel_text import Argument, KernelText, canonical_key, element_type, mangled
 from bpcompile.emit.c.likeness import kernel_shape
+from bpcompile.emit.c.limits import DEFAULTS, Limits
 from bpcompile.emit.c.nests import emit_nest
 from bpcompile.emit.c.source import Interface
+from bpcompile.nodes.access import elements
 from bpcompile.nodes.expressions import Axis
 from bpcompile.nodes.statements import Tensor
-from bpcompile.program.schedule_types import Clear, Contraction, Kernel, KernelLoop, Place, Schedule
+from bpcompile.program.schedule_types import BatchLoop, Clear, Contraction, Kernel, KernelLoop, Pack, Place, Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,18 @@ class Callee:
     arguments: tuple[Argument, ...]
     scratch: str
     leading: tuple[str, ...]
+    patterns: tuple[Pattern, ...]
 
 
 @dataclass
 class KernelTable:
-    """The distinct kernels of a module: alike ones share their text, and equal texts are one function."""
+    """The distinct kernels of a module: alike ones share their text, and equal texts are one function.
+
+    ``limits`` are those of single kernels, by the order in which unlike ones are met.
+    """
 
     dtype: str
+    limits: Mapping[int, Limits] = field(default_factory=dict)
     callees: dict[Hashable, Callee] = field(default_factory=dict)
     functions: list[KernelFunction] = field(default_factory=list)
     helpers: dict[str, None] = field(default_factory=dict)
@@ -105,26 +112,43 @@ class CallWriter:
     lines: list[str] = field(default_factory=list)
     scratch: dict[str, None] = field(default_factory=dict)
     _times: dict[Axis, str] = field(default_factory=dict)
+    _inside: bool = False
 
     def write(self) -> list[str]:
         """The statements that run all kernels in order, and then, in training, copy the states' next values over them."""
         for step in self.schedule.steps:
             if isinstance(step, KernelLoop):
                 self._loop(step)
+            elif isinstance(step, BatchLoop):
+                self._portions(step)
             else:
                 self.lines.extend(self._call(step))
         self.lines.extend(self._next_states())
         return self.lines
 
     def _loop(self, loop: KernelLoop) -> None:
-        name, extent = mangled(loop.axis.name), loop.axis.extent
-        number = len(self._times)
-        name = f"{name}_{number}" if name in self._times.values() else name
-        self._times[loop.axis] = name
-        span = f"{name} = {extent} - 1; {name} >= 0; {name}--" if loop.reverse else f"{name} = 0; {name} < {extent}; {name}++"
-        self.lines.append(f"for (ptrdiff_t {span}) {{")
+        spans = [self._span(a, reverse=False) for a in loop.outer] + [self._span(loop.axis, loop.reverse)]
+        for depth, span in enumerate(spans):
+            self.lines.append("    " * depth + f"for (ptrdiff_t {span}) {{")
+        for kernel in loop.body:
+            self.lines.extend("    " * len(spans) + line for line in self._call(kernel))
+        self.lines.extend("    " * depth + "}" for depth in range(len(spans) - 1, -1, -1))
+
+    def _span(self, axis: Axis, reverse: bool) -> str:
+        """The head of a loop over an axis, under a name of its own."""
+        name, extent = mangled(axis.name), "n" if axis.extent is None else axis.extent
+        name = f"{name}_{len(self._times)}" if name in self._times.values() else name
+        self._times[axis] = name
+        return f"{name} = {extent} - 1; {name} >= 0; {name}--" if reverse else f"{name} = 0; {name} < {extent}; {name}++"
+
+    def _portions(self, loop: BatchLoop) -> None:
+        """A loop whose calls work on ``count`` examples, beginning with number ``first``."""
+        self.lines.append(f"for (ptrdiff_t first = 0; first < n; first += {loop.examples}) {{")
+        self.lines.append(f"    const ptrdiff_t count = n - first < {loop.examples} ? n - first : {loop.examples};")
+        self._inside = True
         for kernel in loop.body:
             self.lines.extend("    " + line for line in self._call(kernel))
+        self._inside = False
         self.lines.append("}")
 
     def _call(self, kernel: Kernel) -> list[str]:
@@ -133,22 +157,27 @@ class CallWriter:
         if callee is None:
             text = self._text(kernel)
             name = self.table.add(text)
-            callee = Callee(name, tensors, text.arguments, text.scratch, self.table.leading(name))
+            callee = Callee(
+                name, tensors, text.arguments, text.scratch, self.table.leading(name), patterns(kernel, tensors)
+            )
             self.table.callees[shape] = callee
         if callee.scratch:
             self.scratch[callee.scratch] = None
         actual = dict(zip(callee.tensors, tensors, strict=True))
-        passed = [_PASSED[a] for a in callee.leading]
+        passed = [self._passed(a) for a in callee.leading]
         passed += [self._argument(a, actual.get(a.tensor, "")) for a in callee.arguments]
-        comments = [f"/* {_plain(e)} */" for e in equations(kernel)]
-        return [*comments, f"{callee.name}({', '.join(passed)});"]
+        said = [f"/* {_plain(e)} */" for e in comments(callee.patterns, kernel, tensors)]
+        return [*said, f"{callee.name}({', '.join(passed)});"]
 
     def _text(self, kernel: Kernel) -> KernelText:
         places, tensors, dtype = self.schedule.places, self.schedule.program.tensors, self.table.dtype
         if isinstance(kernel, Clear):
             return emit_clear(kernel, places, tensors)
+        if isinstance(kernel, Pack):
+            return emit_pack(kernel, places, tensors, dtype)
         if isinstance(kernel, Contraction):
-            return emit_contraction(kernel, places, tensors, dtype, mangled(kernel.statement.target).rstrip("_"))
+            limits = self.table.limits.get(len(self.table.callees), DEFAULTS)
+            return emit_contraction(kernel, places, tensors, dtype, mangled(kernel.statement.target).rstrip("_"), limits)
         return emit_nest(kernel, places, tensors, dtype, mangled(kernel.statements[-1].target).rstrip("_"))
 
     def _argument(self, argument: Argument, tensor: str) -> str:
@@ -162,12 +191,17 @@ class CallWriter:
             return "(real)call->step"
         if argument.source == "seed":
             return f"call->seeds[{self.interface.seeds.index(argument.seed)}]"
-        return _PASSED[argument.source]
+        return self._passed(argument.source)
+
+    def _passed(self, source: str) -> str:
+        return "count" if source == "n" and self._inside else _PASSED[source]
 
     def pointer(self, tensor: str, c_type: str) -> str:
         """C text of a pointer to a tensor's first element."""
         place, described = self.schedule.places[tensor], self.schedule.program.tensors[tensor]
         text = self._address(place, described)
+        if self._inside and None in described.shape and place.region != "fixed":
+            text = f"{text} + first * {elements(described)}"
         kind = element_type(described, place)
         return f"({c_type})(void *)({text})" if kind == "sint" else text
 
@@ -200,7 +234,8 @@ class CallWriter:
 
 
 _PASSED: Mapping[str, str] = {
-    "parallel": "parallel", "n": "n", "key": "call->key", "step": "call->step", "training": "training", "scratch": "scratch",
+    "parallel": "parallel", "n": "n", "examples": "n", "key": "call->key", "step": "call->step", "training": "training",
+    "scratch": "scratch",
 }  # fmt: skip
 _LEADING: Mapping[str, str] = {"parallel": "const P_parallel *parallel", "n": "ptrdiff_t n"}
 

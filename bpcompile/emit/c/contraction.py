@@ -10,25 +10,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 from bpcompile.emit.c.access import index_text, offset
 from bpcompile.emit.c.affine import Affine
 from bpcompile.emit.c.contraction_axes import count, count_text, digits, odometer, offset_text, single_stride, spans
 from bpcompile.emit.c.contraction_epilogue import finish_tile
-from bpcompile.emit.c.contraction_plan import DOT_ROWS, PACKED_DEPTH, PACKED_ROWS, Operand, Plan, make_plan
+from bpcompile.emit.c.contraction_panels import pack_text, panel_elements, reads_panels
+from bpcompile.emit.c.contraction_plan import Operand, Plan, make_plan
 from bpcompile.emit.c.equations import equations
-from bpcompile.emit.c.kernel_text import Arguments, KernelText, Phase
+from bpcompile.emit.c.kernel_text import Arguments, KernelText, Phase, mangled
+from bpcompile.emit.c.limits import DEFAULTS, Limits
 from bpcompile.emit.c.loops import work
 from bpcompile.emit.c.scope import ExpressionWriter, Memory, Scope
 from bpcompile.emit.templates import environment
 from bpcompile.nodes.expressions import Axis
 from bpcompile.nodes.statements import Tensor
-from bpcompile.program.schedule_types import Contraction, Place
+from bpcompile.program.schedule_types import Contraction, Pack, Place
 
 
 def emit_contraction(
-    kernel: Contraction, places: Mapping[str, Place], tensors: Mapping[str, Tensor], dtype: str, name: str
+    kernel: Contraction,
+    places: Mapping[str, Place],
+    tensors: Mapping[str, Tensor],
+    dtype: str,
+    name: str,
+    limits: Limits = DEFAULTS,
 ) -> KernelText:
     """Write a contraction as a kernel.
 
@@ -41,11 +49,13 @@ def emit_contraction(
         ``float32`` or ``float64``.
     name : str
         A C identifier.
+    limits : Limits
+        Where the ways to compute it part.
     """
     written = {s.target for s in (kernel.statement, *kernel.epilogue)} - kernel.local
     writer = ExpressionWriter(dtype, Arguments(tensors, places, written))
     writer.local.update({t: _local_memory(tensors[t]) for t in sorted(kernel.local)})
-    plan = make_plan(kernel, writer)
+    plan = make_plan(kernel, writer, limits)
     if any(count(axes)[1] for axes in (plan.rows, plan.columns, plan.depth)):
         writer.arguments.n()
     data, helpers = _template_data(plan, writer)
@@ -60,6 +70,23 @@ def emit_contraction(
     )
 
 
+def emit_pack(kernel: Pack, places: Mapping[str, Place], tensors: Mapping[str, Tensor], dtype: str) -> KernelText:
+    """Write a `Pack` as a kernel: its units are panels. It does nothing where the contraction does not take them."""
+    product = replace(kernel.contraction, panels=kernel.panels)
+    writer = ExpressionWriter(dtype, Arguments(tensors, places, {kernel.panels}))
+    writer.local.update({t: _local_memory(tensors[t]) for t in sorted(product.local)})
+    plan = make_plan(product, writer)
+    name = f"pack_{mangled(plan.right.tensor).rstrip('_')}"
+    if not reads_panels(plan):
+        return KernelText(name, (), (Phase(""),), equations(kernel))
+    unit, _ = _outer_scope(plan, Scope(writer))
+    columns, right = count_text(plan.columns), _operand_text(plan, plan.right, unit)
+    body = pack_text(plan, _width_text(plan), columns, right, writer.arguments.pointer(kernel.panels))
+    phase = Phase(body, _strips_text(plan, columns), str(count(plan.columns)[0] * count(plan.depth)[0]))
+    helpers = tuple(_helper(part) for part in ("tiles", "shuffles", "panels"))
+    return KernelText(name, writer.arguments.in_order(), (phase,), equations(kernel), tuple(writer.names), helpers)
+
+
 def _local_memory(tensor: Tensor) -> Memory:
     """A tensor that is never stored; its strides only tell which axes are neighbours."""
     strides = [math.prod(extent or 1 for extent in tensor.shape[k + 1 :]) for k in range(len(tensor.shape))]
@@ -70,23 +97,32 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
     root = Scope(writer)
     unit, outer_lines = _outer_scope(plan, root)
     left = _operand_text(plan, plan.left, unit)
-    right = _operand_text(plan, plan.right, unit)
+    panels = writer.arguments.pointer(plan.kernel.panels) if reads_panels(plan) else ""
+    if panels:
+        plan = replace(plan, in_place=False, dot=False, prefetch=False)
+    right = "" if panels else _operand_text(plan, plan.right, unit)
     target = "" if not plan.direct else _place_text(plan, writer, unit)
-    finish = finish_tile(plan, writer, unit)
+    finish = finish_tile(plan, writer, unit) if plan.stored is None else []
+    finish_back = finish_tile(plan.stored, writer, unit, "(column + r)", "(top + j)", "high") if plan.stored else []
     tables = plan.tables
     family = "steps" if not tables else "rows" if single_stride(plan.left_rows) is None else "tables"
     family = "turned" if plan.turned else family
     right_step = single_stride(plan.right_depth)
     right_table = right_step is None or plan.turned or (tables and plan.in_place)
     table_start = " + first" if plan.tables_once else ""
-    right_from = "panel"
+    right_from = f"{panels} + strip * {panel_elements(plan)} + first * WIDTH" if panels else "panel"
     if plan.in_place:
         start = "" if plan.packing == "table" else " + column"
         right_from = f"packed ? panel : right{start}{'' if tables else f' + first * {right_step}'}"
+    products = family == "steps" and plan.packing == "rows" and plan.direct and not finish and not panels
+    single = products and not plan.outer and count(plan.depth) == (1, True) and not count(plan.columns)[1]
     data = {
         "root": root.lines,
         "outer": [*outer_lines, *unit.lines],
         "finish": finish,
+        "finish_back": finish_back,
+        "halo": _halo_lines(plan),
+        "right_fixed": not any(plan.right.form.factor(a) for a in plan.outer),
         "width": _width_text(plan),
         "strips": _strips_text(plan, "columns"),
         "pieces": plan.pieces,
@@ -100,10 +136,11 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "depth_block": plan.depth_block,
         "depths_first": plan.depths_first,
         "strips_first": plan.strips_first,
-        "sum_rows": plan.row_block if plan.blocks and not plan.direct else "BP_TILE_ROWS",
+        "sum_rows": plan.row_block if (plan.blocks and not plan.direct) or finish_back else "BP_TILE_ROWS",
         "left": left,
         "right": right,
         "target": target,
+        "panels": panels,
         "direct": plan.direct,
         "target_width": plan.row_width,
         "accumulate": plan.kernel.statement.accumulate,
@@ -112,9 +149,10 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "in_place_text": _in_place_text(plan, writer.dtype),
         "dot": plan.dot,
         "turned": plan.turned,
+        "single": single,
         "prefetch": plan.prefetch,
         "prefetch_target": plan.prefetch_target,
-        "dot_rows": DOT_ROWS,
+        "dot_rows": plan.dot_rows,
         "tables": tables,
         "family": family,
         "blocks": plan.blocks,
@@ -134,7 +172,7 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "table": _tables(plan, right_table),
     }
     needed = ["tiles", "shuffles", "sums", "runs"] if plan.run else ["tiles", family, "shuffles", "panels"]
-    needed += ["sums", "dots"] if plan.dot else ["pieces"] if plan.pieces else []
+    needed += ["sums", "dots"] if plan.dot else ["pieces"] if plan.pieces else ["single"] if single else []
     helpers = [_helper(part) for part in needed]
     return data, helpers
 
@@ -183,8 +221,8 @@ def _in_place_text(plan: Plan, dtype: str) -> str:
     """C condition under which contiguous columns are read where they lie."""
     size = 4 if dtype == "float32" else 8
     stride = max((s.strides[0] for s in plan.right_depth), default=0) * size
-    depth = 16 if stride % 1024 == 0 else PACKED_DEPTH
-    return f"rows <= {PACKED_ROWS} || depths <= {depth}"
+    depth = 16 if stride % 1024 == 0 else plan.limits.packed_depth
+    return f"rows <= {plan.limits.packed_rows} || depths <= {depth}"
 
 
 def _width_text(plan: Plan) -> str:
@@ -194,7 +232,7 @@ def _width_text(plan: Plan) -> str:
         return "BP_TILE_VECTORS * LANES"
     vectors = f"BP_PANEL_VECTORS({columns})"
     if plan.pieces:
-        vectors = f"({_by_pieces_text(plan)} ? BP_PIECE_VECTORS({columns}, {plan.pieces}) : {vectors})"
+        vectors = f"({_by_pieces_text(plan)} ? BP_PIECE_VECTORS({columns}, {plan.pieces}, {plan.piece_vectors}) : {vectors})"
     return f"{vectors} * LANES"
 
 
@@ -211,6 +249,27 @@ def _by_pieces_text(plan: Plan) -> str:
     return f"BP_BY_PIECES({plan.pieces}, {count_text(plan.rows)})"
 
 
+def _halo_lines(plan: Plan) -> list[str]:
+    """C statements that find the stretch of depth in which a strip of columns meets more than zeros."""
+    halo = plan.halo
+    if halo is None:
+        return []
+    row, extent = count(plan.columns[1:])[0], halo.inner.extent or 1
+    each = count(plan.depth)[0] // extent
+    top, bottom = f"column / {row}", f"(column + here - 1) / {row}"
+    if halo.sign == 1:
+        near, far = f"{halo.low} - {bottom}", f"{halo.high} - {top}"
+    else:
+        near, far = f"{top} + {1 - halo.high}", f"{bottom} + {1 - halo.low}"
+    return [
+        f"ptrdiff_t near = {near}, far = {far};",
+        "near = near > 0 ? near : 0;",
+        f"far = far < {extent} ? far : {extent};",
+        f"if (near >= far) near = 0, far = {extent};",
+        f"const ptrdiff_t depth_from = near * {each}, depth_to = far * {each};",
+    ]
+
+
 def _depths_text(plan: Plan) -> str:
     size, batch = count(plan.depth)
     size //= max(plan.run, 1)
@@ -221,8 +280,11 @@ def _tables(plan: Plan, right_table: bool) -> dict[str, object]:
     """Statements that fill tables of addresses along the depth (and, for panels, along the columns)."""
     needed: dict[str, object] = {"left": plan.tables, "right": right_table, "once": plan.tables_once}
     needed["size"] = count(plan.depth)[0] if plan.tables_once else "DEPTH"
-    needed["depth_start"], needed["depth_next"] = odometer(plan.both_depth, ("l", "r"), "d", "first")
-    needed["column_start"], needed["column_next"] = odometer(plan.right_columns, ("c",), "d", "column")
+    depth = {0: "left_at"} if plan.tables else {}
+    if right_table:
+        depth[1] = "right_at"
+    needed["depth_start"], needed["depth_next"] = odometer(plan.both_depth, depth, "d", "first")
+    needed["column_start"], needed["column_next"] = odometer(plan.right_columns, {0: "c"}, "e", "column")
     return needed
 
 

@@ -6,7 +6,7 @@ after the other in an operand are one axis to that operand (a `Span`), so that t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bpcompile.emit.c.affine import Affine, affine
@@ -99,30 +99,31 @@ def single_stride(found: Sequence[Span], operand: int = 0) -> int | None:
 
 
 def odometer(
-    found: Sequence[Span], names: Sequence[str], digit: str, first: str
+    found: Sequence[Span], names: Mapping[int, str], digit: str, first: str
 ) -> tuple[list[str], list[str]]:
     """C statements that start counters of a group at position ``first``, and that move them on by one position.
 
-    ``names`` are the addresses that run along, one for each stride of a span; ``digit`` begins the counters' names.
+    ``names`` are the addresses that run along, by the operand whose strides they take; ``digit`` begins the counters' names.
     """
     start: list[str] = []
     inner_positions = digits([s.size for s in found], first)
     counters = [f"{digit}{k}" for k in range(len(found))]
     for counter, text in zip(counters[1:], inner_positions[1:], strict=True):
         start.append(f"ptrdiff_t {counter} = {text};")
-    for operand, name in enumerate(names):
+    for operand, name in names.items():
         start.append(f"ptrdiff_t {name} = {offset_text(found, first, operand) or '0'};")
     return start, _advance(found, names, counters, len(found) - 1)
 
 
-def _advance(found: Sequence[Span], names: Sequence[str], counters: Sequence[str], level: int) -> list[str]:
+def _advance(found: Sequence[Span], names: Mapping[int, str], counters: Sequence[str], level: int) -> list[str]:
     """Move on along one axis; where it is at its end, go back to its start and move on along the next outer one."""
     if level < 0:
         return []
-    lines = [f"{name} += {s};" for name, s in zip(names, found[level].strides, strict=True) if s]
+    steps = [(name, found[level].strides[operand]) for operand, name in names.items() if found[level].strides[operand]]
+    lines = [f"{name} += {s};" for name, s in steps]
     if level == 0:
         return lines
     size = found[level].size
-    back = [f"{name} -= {size * s};" for name, s in zip(names, found[level].strides, strict=True) if s]
+    back = [f"{name} -= {size * s};" for name, s in steps]
     outer = [f"{counters[level]} = 0;", *back, *_advance(found, names, counters, level - 1)]
     return [*lines, f"if (++{counters[level]} == {size}) {{", *("    " + line for line in outer), "}"]

@@ -14,15 +14,18 @@ from bpcompile.emit.c.scope import ExpressionWriter, Scope
 from bpcompile.nodes.expressions import Axis
 
 
-def finish_tile(plan: Plan, writer: ExpressionWriter, unit: Scope) -> list[str]:
-    """C statements over the rows ``row < row + height`` and the columns of a panel; empty where nothing is left to do.
+def finish_tile(
+    plan: Plan, writer: ExpressionWriter, unit: Scope, row: str = "(row + r)", column: str = "(column + j)", here: str = "here"
+) -> list[str]:
+    """C statements over the rows of a tile and some columns of a panel; empty where nothing is left to do.
 
     The sums of a row begin at ``done``; in a direct plan that is where they stay, or where a result of the epilogue
-    takes their place.
+    takes their place. ``row`` and ``column`` are the texts of their
+    numbers, ``here`` of how many columns there are.
     """
     if plan.direct and not plan.kernel.epilogue:
         return []
-    row_axes, row_lines = _row_axes(plan, writer)
+    row_axes, row_lines = _row_axes(plan, writer, row)
     rows = unit.child(row_axes)
     rows.lines.extend(row_lines)
     lane = plan.column_loop.axis
@@ -31,22 +34,22 @@ def finish_tile(plan: Plan, writer: ExpressionWriter, unit: Scope) -> list[str]:
     lines: list[str] = []
     size, batch = count(plan.columns)
     if not batch and size % WIDEST == 0 and not plan.pieces:  # no vector is a part of one
-        whole = rows.child({lane: "(column + j)", **others}, written, lane=lane)
+        whole = rows.child({lane: column, **others}, written, lane=lane)
         _write_vector(plan, whole, "v_load(done + j)")
-        lines = ["for (ptrdiff_t j = 0; j < here; j += LANES) {", *_indented(whole.lines), "}"]
+        lines = [f"for (ptrdiff_t j = 0; j < {here}; j += LANES) {{", *_indented(whole.lines), "}"]
     elif heavy(plan.kernel.epilogue):
-        part = rows.child({lane: "(column + j)", **others}, written, lane=lane, count="lanes")
+        part = rows.child({lane: column, **others}, written, lane=lane, count="lanes")
         _write_vector(plan, part, "bp_load_upto(done + j, lanes)")
-        lines = ["for (ptrdiff_t j = 0; j < here; j += LANES) {",
-                 "    const int lanes = here - j < LANES ? (int)(here - j) : LANES;",
+        lines = [f"for (ptrdiff_t j = 0; j < {here}; j += LANES) {{",
+                 f"    const int lanes = {here} - j < LANES ? (int)({here} - j) : LANES;",
                  *_indented(part.lines), "}"]  # fmt: skip
     else:
-        whole = rows.child({lane: "(column + j)", **others}, written, lane=lane)
+        whole = rows.child({lane: column, **others}, written, lane=lane)
         _write_vector(plan, whole, "v_load(done + j)")
-        part = rows.child({lane: "(column + j)", **others}, written, lane=lane, count="lanes")
+        part = rows.child({lane: column, **others}, written, lane=lane, count="lanes")
         _write_vector(plan, part, "v_load_part(done + j, lanes)")
-        lines = ["ptrdiff_t j = 0;", "for (; j + LANES <= here; j += LANES) {", *_indented(whole.lines), "}",
-                 "if (j < here) {", "    const int lanes = (int)(here - j);", *_indented(part.lines), "}"]  # fmt: skip
+        lines = ["ptrdiff_t j = 0;", f"for (; j + LANES <= {here}; j += LANES) {{", *_indented(whole.lines), "}",
+                 f"if (j < {here}) {{", f"    const int lanes = (int)({here} - j);", *_indented(part.lines), "}"]  # fmt: skip
     return [*rows.lines, *lines]
 
 
@@ -54,12 +57,12 @@ def _indented(lines: list[str]) -> list[str]:
     return ["    " + line for line in lines]
 
 
-def _row_axes(plan: Plan, writer: ExpressionWriter) -> tuple[Mapping[Axis, str], list[str]]:
-    """Names for the row axes, and statements that find their values from ``row + r``."""
+def _row_axes(plan: Plan, writer: ExpressionWriter, row: str) -> tuple[Mapping[Axis, str], list[str]]:
+    """Names for the row axes, and statements that find their values from the number of a row."""
     names: dict[Axis, str] = {}
     lines: list[str] = []
     loops: tuple[Loop, ...] = plan.row_loops
-    for loop, text in zip(loops, digits([p.size for p in loops], "(row + r)"), strict=True):
+    for loop, text in zip(loops, digits([p.size for p in loops], row), strict=True):
         names[loop.axis] = writer.named(loop.axis.name)
         names.update(dict.fromkeys(loop.collapsed, "0"))
         lines.append(f"const ptrdiff_t {names[loop.axis]} = {text};")

@@ -6,37 +6,50 @@ there the text compares a count with a limit. The limits are those at which the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from bpcompile.emit.c.affine import Affine
+from bpcompile.emit.c.blocks import WIDEST
 from bpcompile.emit.c.contraction_axes import Span, address_form, count, ordered, single_stride, spans
+from bpcompile.emit.c.limits import DEFAULTS, Limits
 from bpcompile.emit.c.loops import Loop, Uses, collapse, target_load, uses
 from bpcompile.emit.c.scope import ExpressionWriter
 from bpcompile.nodes.access import one_to_one
 from bpcompile.nodes.expressions import Axis, Expr, loads
-from bpcompile.program.schedule_types import Contraction
+from bpcompile.program.schedule_types import Contraction, Halo
 
 Packing = Literal["rows", "transposed", "table", "runs"]
 """How the right operand comes to the tiles: packed from contiguous columns, by turning squares, by a table of columns; or
 not packed at all, but summed along runs of the depth that are contiguous in both operands."""
 
-DEPTH_BLOCK: Final = 336
-"""The most depths of a panel: with 192 bytes for each it fills 64 KiB of stack."""
 USUAL_BATCH: Final = 64
-DOT_ROWS: Final = 32
-"""Rows below which sums along the depth beat transposing the right operand into a panel."""
-PACKED_ROWS: Final = 24
-"""Rows from which a panel of contiguous columns is worth the copy."""
-PACKED_DEPTH: Final = 64
-"""Depths from which a panel of contiguous columns is worth the copy."""
+MOST_DOT_ROWS: Final = 72
+"""Rows above which adding up lanes, once for each sum, costs more than turning the right operand, whatever the depth."""
+NARROW: Final = 12
+"""Columns that fill less than a vector."""
 VECTOR_ROWS: Final = 128
 """Rows up to which vectors of columns that lie apart are read in place."""
 TURNED_ROWS: Final = 160
 """The most rows of sums that share a panel of turned squares."""
 TURNED_LANES: Final = 16
 """Lanes for which the cost of turning is estimated."""
+TURNED_SQUARE: Final = 8
+"""Operations on vectors, for each column of a square of sums, that turn it."""
+PACKED_STRETCH: Final = 10
+"""Operations on vectors that packing one vector of columns costs, in stretches of a few."""
+PACKED_ELEMENTS: Final = 30
+"""Operations on vectors that packing one vector of columns costs, element by element."""
+STRIP_COST: Final = {1: 1.0, 2: 1.05, 3: 1.0}
+"""What a product costs in strips of so many pieces, measured on windows of 3 by 3 in images of 16 and 32 columns."""
+UNIT_COST: Final = 60
+"""Operations on vectors for which a strip of columns costs its begin."""
+MOST_VECTORS: Final = 3
+"""The most vectors in a strip of columns on any processor."""
+MOST_PRODUCTS: Final = 0.985
+"""The part of the products up to which leaving out those with a halo is worth another order of depths."""
 ONCE_DEPTHS: Final = 1024
 """Depths whose addresses are found once for all units of work, and not block by block."""
 RUN_BLOCK: Final = 2048
@@ -71,8 +84,11 @@ class Plan:
     where the target is stored by vectors (``column_loop``). ``direct``: tiles are added up in the target itself, or, if
     that is not stored, where the epilogue stores one of its results in the end (``host`` names the tensor).
     ``pieces``: the length of the contiguous stretches that the columns consist of, if they may be read in place by vectors
-    that end with them. ``turned``: rows and columns are exchanged, and the target is stored column by column.
-    ``prefetch``: the next panel's memory, and (``prefetch_target``) the next tile's, is asked for ahead of time.
+    that end with them. ``turned``: rows and columns are exchanged; ``stored`` is then the plan by which finished sums, turned
+    back, are stored, or nothing if the target is stored column by column.
+    ``halo``: the stretch of depth that a strip of columns goes through, its axis outermost, ends where only zeros are left;
+    ``piece_vectors``: the most pieces in a strip. ``prefetch``: the next panel's memory, and (``prefetch_target``) the next
+    tile's, is asked for ahead of time.
     """
 
     kernel: Contraction
@@ -100,6 +116,10 @@ class Plan:
     turned: bool = False
     prefetch: bool = False
     prefetch_target: bool = False
+    stored: Plan | None = None
+    halo: Halo | None = None
+    piece_vectors: int = MOST_VECTORS
+    limits: Limits = DEFAULTS
 
     @property
     def left_rows(self) -> tuple[Span, ...]:
@@ -140,15 +160,32 @@ class Plan:
         return not batch and not self.run and size <= ONCE_DEPTHS
 
     @property
+    def dot_rows(self) -> int:
+        """Rows up to which sums along the depth beat a transposed panel, whose cost all rows share."""
+        if self.limits.dot_rows is not None:
+            return self.limits.dot_rows
+        if count(self.columns)[0] <= NARROW:
+            return 8 * MOST_DOT_ROWS  # a panel would be padded
+        depth, batch = count(self.depth)
+        return MOST_DOT_ROWS if batch else min(MOST_DOT_ROWS, max(8, depth // 5))
+
+    @property
     def row_width(self) -> int:
         """The stride of the target's rows, where the plan is direct."""
         return single_stride(spans(self.rows, (self.target,))) or 0
 
 
-def make_plan(kernel: Contraction, writer: ExpressionWriter) -> Plan:
+def make_plan(kernel: Contraction, writer: ExpressionWriter, limits: Limits = DEFAULTS) -> Plan:
     """Decide how to compute a contraction."""
     plan = _draft(kernel, writer, turned=False)
-    return _with_tiles(_draft(kernel, writer, turned=True) if _turns(plan) else plan)
+    if _turns(plan):
+        plan = _draft(kernel, writer, turned=True)
+    elif _far_apart(plan):
+        turned = _draft(kernel, writer, turned=True)
+        if _turns_back(plan, turned):
+            rows = ordered(plan.columns, (plan.right.form,))
+            plan = replace(turned, rows=rows, outer=plan.outer, stored=replace(plan, direct=False), direct=False)
+    return _with_halo(_with_tiles(replace(plan, limits=limits)))
 
 
 def _draft(kernel: Contraction, writer: ExpressionWriter, turned: bool) -> Plan:
@@ -199,6 +236,29 @@ def _turns(plan: Plan) -> bool:
     return turned < along_runs
 
 
+def _far_apart(plan: Plan) -> bool:
+    """True if the columns are windows that have to be packed element by element, or in short stretches."""
+    return bool(plan.right_columns) and _packing(plan) == "table" and not count(plan.rows)[1]
+
+
+def _turns_back(plan: Plan, turned: Plan) -> bool:
+    """True if the left operand should be the packed one, and sums be turned before they are stored.
+
+    Its panel serves all examples; windows are read where they lie, one number at a time. The costs count operations on
+    vectors for each one that is needed; those of packing are measured.
+    """
+    rows, depth = count(plan.rows)[0], count(plan.depth)
+    if set(turned.columns) != set(plan.rows) or depth[1] or count(plan.columns)[1] or _packing(turned) != "transposed":
+        return False
+    last = plan.right_columns[-1]
+    lanes = TURNED_LANES
+    stretch = last.size if last.strides == (1,) else 1
+    pieces = -(-stretch // lanes) * lanes / stretch if single_stride(plan.left_rows) is not None else math.inf
+    packed = 1 + (PACKED_STRETCH if stretch >= 3 else PACKED_ELEMENTS) / rows
+    lost = -(-rows // lanes) * lanes / rows
+    return lost + TURNED_SQUARE / depth[0] + 0.1 < min(pieces, packed)
+
+
 def _packing(plan: Plan) -> Packing:
     columns, depth = single_stride(plan.right_columns), single_stride(plan.right_depth)
     if columns in (0, 1) and count(plan.columns) != (1, False):
@@ -224,7 +284,8 @@ def _with_tiles(plan: Plan) -> Plan:
     if run:
         packing, in_place, tables = "runs", False, True
     size, batch = count(plan.depth)
-    depth_block = DEPTH_BLOCK - 16 if batch else _balanced(size, DEPTH_BLOCK)
+    most = plan.limits.depth_block
+    depth_block = most - 16 if batch else _balanced(size, most)
     if run:
         size, depth_block = size // run, max(1, RUN_BLOCK // run)
     blocks = batch or size > depth_block
@@ -237,9 +298,46 @@ def _with_tiles(plan: Plan) -> Plan:
         plan, packing=packing, dot=dot, in_place=in_place, tables=tables, depth_block=depth_block, row_block=row_block, run=run,
         pieces=0 if run else pieces,
         strips_first=strips_first, depths_first=depths_first,
-        prefetch=packing in ("rows", "transposed") and None not in (columns, depth) and _large(plan.columns, plan.depth),
+        prefetch=packing in ("rows", "transposed") and None not in (columns, depth) and not plan.turned
+        and _large(plan.columns, plan.depth),
         prefetch_target=plan.direct and _large(plan.rows, plan.columns),
     )  # fmt: skip
+
+
+def _with_halo(plan: Plan) -> Plan:
+    """Leave out depths that meet zeros only, where that pays; strips may have to be lower for it."""
+    halo = plan.kernel.halo
+    tabled = plan.packing == "table" and plan.tables and not plan.turned and not plan.depths_first
+    if halo is None or not tabled or not plan.columns or plan.columns[0] != halo.outer or halo.inner not in plan.depth:
+        return plan
+    if count(plan.depth)[1] or count(plan.columns)[1]:
+        return plan
+    each = UNIT_COST / (count(plan.rows)[0] * count(plan.depth)[0])
+    choices = (1, 2, 3) if plan.pieces else (3,)
+    cost, vectors = min((_products(plan, halo, v) + each / v, -v) for v in choices)
+    if cost > MOST_PRODUCTS + each / MOST_VECTORS:
+        return plan
+    depth = (halo.inner, *(a for a in plan.depth if a != halo.inner))
+    return replace(plan, halo=halo, depth=depth, piece_vectors=-vectors)
+
+
+def _products(plan: Plan, halo: Halo, vectors: int) -> float:
+    """The part of the products that is left in strips of so many vectors, weighed by what they cost there."""
+    columns, row = count(plan.columns)[0], count(plan.columns[1:])[0]
+    width = vectors * TURNED_LANES
+    if plan.pieces:
+        each = -(-plan.pieces // TURNED_LANES)
+        total = columns // plan.pieces * each
+        strips = -(-total // vectors)
+        width = -(-total // strips) * plan.pieces // each
+    extent = halo.inner.extent or 1
+    left = 0
+    for column in range(0, columns, width):
+        last = min(column + width, columns) - 1
+        rows = range(column // row, last // row + 1)
+        kept = [k for k in range(extent) if any(halo.low <= h + halo.sign * k < halo.high for h in rows)]
+        left += (last + 1 - column) * len(kept)
+    return left / (columns * extent) * STRIP_COST[vectors]
 
 
 def _run(plan: Plan) -> int:
@@ -271,6 +369,8 @@ def _row_block(plan: Plan, blocks: bool) -> tuple[int | None, bool]:
     if not plan.direct and blocks:
         return LOCAL_ROWS, False
     size, batch = count(plan.rows)
+    if plan.limits.row_block is not None:
+        return plan.limits.row_block, False
     rows = size * (USUAL_BATCH if batch else 1)
     others, others_batch = count((*plan.outer, *plan.columns))
     strips = max(1, others * (USUAL_BATCH if others_batch else 1) // 48)
@@ -285,7 +385,8 @@ def _turned_rows(plan: Plan) -> int:
     """Rows that share a panel of turned squares: enough to pay for it, and a unit of work for each of two threads."""
     size, _ = count(plan.rows)
     blocks = max(-(-size // TURNED_ROWS), 2 if size >= 96 and count(plan.columns)[0] <= 48 else 1)
-    return (size + 8 * blocks - 1) // (8 * blocks) * 8
+    step = WIDEST if plan.stored else 8
+    return (size + step * blocks - 1) // (step * blocks) * step
 
 
 def _balanced(size: int, limit: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bpcompile.nodes.renaming import Renaming
 from bpcompile.nodes.statements import Statement
 from bpcompile.program.memory import kernel_statements
-from bpcompile.program.schedule_types import Clear, Contraction, Kernel
+from bpcompile.program.schedule_types import Clear, Contraction, Kernel, Pack
 
 
 def equation_text(s: Statement) -> str:
@@ -20,6 +20,8 @@ def equations(kernel: Kernel) -> tuple[str, ...]:
     """The equations of a kernel in the user's names, in order."""
     if isinstance(kernel, Clear):
         return (f"{kernel.tensor} = 0",)
+    if isinstance(kernel, Pack):
+        return (f"{kernel.contraction.right.value[0]} in panels",)
     if isinstance(kernel, Contraction):
         return tuple(str(s) for s in (kernel.statement, *kernel.epilogue))
     return tuple(equation_text(s) for s in kernel.statements)
@@ -37,7 +39,7 @@ def patterns(kernel: Kernel, tensors: Sequence[str]) -> tuple[Pattern, ...]:
 
 def comments(found: Sequence[Pattern], kernel: Kernel, tensors: Sequence[str]) -> list[str]:
     """What a kernel computes, by the patterns of those that are alike, each with its layer call."""
-    if isinstance(kernel, Clear):
+    if isinstance(kernel, Clear | Pack):
         return list(equations(kernel))
     lines = []
     for s, pattern in zip(kernel_statements(kernel), found, strict=True):

@@ -108,7 +108,7 @@ def _scalar_text(scope: Scope, e: Expr) -> str:
     if e.op == "load":
         return load_scalar(scope, e)
     if e.op == "size":
-        return scope.writer.arguments.n()
+        return scope.writer.arguments.examples()
     if e.op == "flag":
         return scope.writer.arguments.training()
     if e.op == "seed":

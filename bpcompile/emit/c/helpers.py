@@ -90,7 +90,7 @@ _STORE_SECOND: Final = """\
 /* Lane l < count goes to p[2*l]. */
 BP_INLINE void bp_store_second(real *p, vreal x, int count) {
 #if BP_AVX512 && !defined(__clang__)
-    const uint64_t lanes = ((uint64_t)1 << (2 * count)) - 1 & UINT64_C(0x55555555);
+    const uint64_t lanes = (((uint64_t)1 << (2 * count)) - 1) & UINT64_C(0x55555555);
     vint low = {0}, high = {0};
     for (int l = 0; l < LANES; l++) {
         low[l] = (sint)(l / 2);

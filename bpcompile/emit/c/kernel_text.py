@@ -24,10 +24,10 @@ from bpcompile.nodes.statements import Tensor
 from bpcompile.program.schedule_types import Place
 
 ElementType = Literal["real", "int32_t", "sint"]
-Source = Literal["tensor", "n", "time", "seed", "key", "step", "training", "scratch"]
+Source = Literal["tensor", "n", "examples", "time", "seed", "key", "step", "training", "scratch"]
 
 
-_FIXED_NAMES: Final = ("n", "key", "step", "training", "scratch")
+_FIXED_NAMES: Final = ("n", "examples", "key", "step", "training", "scratch")
 _C_WORDS: Final = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long "
     "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
@@ -148,8 +148,12 @@ class Arguments:
         return self._ask("tensor", tensor, f"{constant}{kind} *", mangled(tensor), tensor=tensor)
 
     def n(self) -> str:
-        """Give the C name of the number of examples."""
+        """Give the C name of the number of examples that the kernel works on."""
         return self._ask("n", "", "ptrdiff_t", "n")
+
+    def examples(self) -> str:
+        """Give the C name of the number of examples in the batch."""
+        return self._ask("examples", "", "ptrdiff_t", "examples")
 
     def time(self, axis: Axis) -> str:
         """Give the C name of the value of a time loop's axis around the kernel."""

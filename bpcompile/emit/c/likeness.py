@@ -11,7 +11,7 @@ from collections.abc import Hashable, Mapping
 from bpcompile.emit.c.kernel_text import element_type
 from bpcompile.nodes.likeness import Shapes
 from bpcompile.nodes.statements import Tensor
-from bpcompile.program.schedule_types import Clear, Contraction, Kernel, Place
+from bpcompile.program.schedule_types import Clear, Contraction, Kernel, Pack, Place
 
 
 def kernel_shape(
@@ -23,12 +23,14 @@ def kernel_shape(
     local: frozenset[str] = frozenset()
     if isinstance(kernel, Clear):
         shapes.tensor(kernel.tensor)
-    elif isinstance(kernel, Contraction):
-        for s in (kernel.statement, *kernel.epilogue):
+    elif isinstance(kernel, Contraction | Pack):
+        product = kernel.contraction if isinstance(kernel, Pack) else kernel
+        for s in (product.statement, *product.epilogue):
             shapes.statement(s)
-        sides = (shapes.expression(kernel.left), shapes.expression(kernel.right))
-        own = (*sides, kernel.batch, kernel.rows, kernel.columns, kernel.depth)
-        local = kernel.local
+        sides = (shapes.expression(product.left), shapes.expression(product.right))
+        panels = (shapes.tensor(kernel.panels),) if kernel.panels else ()
+        own = (*sides, product.batch, product.rows, product.columns, product.depth, panels, product.halo)
+        local = product.local
     else:
         for s in kernel.statements:
             shapes.statement(s)

@@ -55,7 +55,7 @@ def emit_module(spec: ModuleSpec) -> Source:
         The C text, its declarations, and the arrays that a caller passes.
     """
     interface = interface_of(spec)
-    table = KernelTable(spec.dtype)
+    table = KernelTable(spec.dtype, spec.limits)
     functions: list[FunctionText] = []
     needs: list[str] = []
     sizes: list[str] = []
@@ -93,6 +93,7 @@ def emit_module(spec: ModuleSpec) -> Source:
         tuple(_public(spec)),
         interface,
         len(table.functions),
+        tuple(callee.name for callee in table.callees.values()),
     )
 
 

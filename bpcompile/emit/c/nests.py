@@ -19,24 +19,32 @@ from bpcompile.emit.c.loops import USUAL_BATCH, best_lane, collapse, heavy, uses
 from bpcompile.emit.c.reductions import copies as copies_of
 from bpcompile.emit.c.scope import ExpressionWriter, Memory, Scope
 from bpcompile.emit.c.statements import write_statement
+from bpcompile.nodes.access import bare, reads_of_body
 from bpcompile.nodes.expressions import Axis
 from bpcompile.nodes.statements import Statement, Tensor
 from bpcompile.program.schedule_types import Nest, Place
 
 BLOCK = 1024
 """Elements in a unit of work of a nest that is one loop along the lanes."""
+STRIPE = 64
+"""Elements in a unit of work of a scatter that is divided along the lanes."""
 SMALL_WORK = 20_000
 """Scalar operations below which a nest is not divided, whatever a usual batch."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """A nest in the form that is written; ``lane`` is set where an axis of the nest itself runs along the lanes."""
+    """A nest in the form that is written; ``lane`` is set where an axis of the nest itself runs along the lanes.
+
+    ``stripe``: units of work are so many elements along the lanes, in all iterations of the other loops, instead of
+    iterations of the outermost one.
+    """
 
     axes: tuple[Axis, ...]
     groups: tuple[tuple[Statement, ...], ...]
     lane: Axis | None
     divisible: bool
+    stripe: int = 0
 
     @property
     def statements(self) -> tuple[Statement, ...]:
@@ -87,8 +95,9 @@ def _plan(writer: ExpressionWriter, nest: Nest) -> _Plan:
     groups = tuple(_split(nest))
     statements = nest.statements
     if nest.sequential:
+        scattered = _scatter(writer, statements[0]) if len(statements) == 1 else None
         axes = () if len(statements) == 1 else nest.axes
-        return _Plan(axes, groups, None, divisible=False)
+        return scattered or _Plan(axes, groups, None, divisible=False)
     axes = nest.axes
     if len(statements) == 1:
         axes = statements[0].axes
@@ -97,6 +106,22 @@ def _plan(writer: ExpressionWriter, nest: Nest) -> _Plan:
     over = tuple(dict.fromkeys(a for s in statements for a in lanes_within(s)))
     lane = best_lane(writer, statements, axes, over)
     return _Plan(axes, groups, lane if lane in axes else None, divisible=True)
+
+
+def _scatter(writer: ExpressionWriter, s: Statement) -> _Plan | None:
+    """A sum into places that data choose, divided by destination: along an axis that stands in the target as it is.
+
+    Each element still gets its terms in the order of the other axes, however the axis is divided.
+    """
+    own = [a for a in s.axes if any(bare(e) == a for e in s.subscripts)]
+    if not own or not s.accumulate or s.reduce or s.target in reads_of_body(s):
+        return None
+    lane = best_lane(writer, (s,), s.axes)
+    outer = [a for a in own if a != lane]
+    axes = (*outer, *(a for a in s.axes if a not in outer))
+    if outer:
+        return _Plan(axes, ((s,),), lane, divisible=True)
+    return _Plan(axes, ((s,),), lane, divisible=True, stripe=STRIPE) if lane in own else None
 
 
 def lanes_within(s: Statement) -> tuple[Axis, ...]:
@@ -132,18 +157,19 @@ def _write_outer(plan: _Plan, root: Scope, written: frozenset[str]) -> str:
     *outer, last = loops
     copies = max((copies_of(s, last) for s in plan.statements if s.reduce), default=1)
     once = heavy(plan.statements)
-    span = Span("first", "last") if divided and not outer else None
-    if span is not None:
-        root.lines.append(f"const ptrdiff_t first = begin * {BLOCK};")
-        root.lines.append(f"const ptrdiff_t last = end * {BLOCK} < {last.text} ? end * {BLOCK} : {last.text};")
+    striped = divided and (not outer or plan.stripe > 0)
+    span, block = Span("first", "last") if striped else None, plan.stripe or BLOCK
+    if striped:
+        root.lines.append(f"const ptrdiff_t first = begin * {block};")
+        root.lines.append(f"const ptrdiff_t last = end * {block} < {last.text} ? end * {block} : {last.text};")
 
     def lanes(scopes: Sequence[Scope]) -> None:
         write_lanes(scopes[0], last, body, written, copies=1 if once else copies, once=once, span=span)
 
-    write_loops([root], outer, lanes, written, Span("begin", "end") if divided and outer else None)
+    write_loops([root], outer, lanes, written, Span("begin", "end") if divided and not striped else None)
     if not divided:
         return ""
-    return outer[0].text if outer else f"({last.text} + {BLOCK - 1}) / {BLOCK}"
+    return f"({last.text} + {block - 1}) / {block}" if striped else outer[0].text
 
 
 def _write_group(scopes: Sequence[Scope], group: tuple[Statement, ...], plan: _Plan) -> None:

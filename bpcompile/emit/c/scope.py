@@ -184,7 +184,7 @@ class Scope:
             found = scope.values.get((e, vector))
             if found is not None:
                 return found
-            if lane and not vector:
+            if lane and not vector and e.kind != "bool":  # a mask has no lanes that C could read: it is compared anew
                 wide = scope.values.get((e, True))
                 if wide is not None:
                     return f"{'(ptrdiff_t)' if e.kind == 'int' else ''}v_lane({wide}, {lane})"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from bpcompile.emit.c.limits import Limits
 from bpcompile.nodes.statements import Tensor
 from bpcompile.program.schedule_types import Region, Schedule
 
@@ -38,6 +39,8 @@ class ModuleSpec:
         Lines for the comment at the top: operation counts and the like.
     maker : str
         What made the file, with its version.
+    limits : mapping of int to Limits
+        Where the variants of single kernels part, by the kernel's number (see `Source.unlike`).
     """
 
     prefix: str
@@ -49,6 +52,7 @@ class ModuleSpec:
     seeds: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     maker: str = "bpcompile"
+    limits: Mapping[int, Limits] = field(default_factory=dict)
 
     @property
     def schedules(self) -> dict[str, Schedule]:
@@ -103,7 +107,7 @@ class Source:
     """A generated module.
 
     ``c_text`` stands alone; ``header_text`` declares it; ``cdef_text`` declares it for cffi. ``pool_text`` and ``pool_cdef``
-    are the thread pool that only the extension brings.
+    are the thread pool that only the extension brings. ``unlike`` names the C function of each unlike kernel, in order.
     """
 
     prefix: str
@@ -116,6 +120,7 @@ class Source:
     functions: tuple[str, ...]
     interface: Interface
     kernels: int
+    unlike: tuple[str, ...] = ()
 
 
 def interface_of(spec: ModuleSpec) -> Interface:

@@ -1,0 +1,94 @@
+"""Zeros around padded tensors: which products of a contraction need not be computed.
+
+A convolution with a halo sums over windows that reach into the zeros around its operand. At the first positions, the first
+offsets of the window meet zeros only, and at the last ones the last offsets do. This pass tells a contraction for one
+axis of its result, and one of its depth, between which bounds their sum has to lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from bpcompile.nodes.affine import affine
+from bpcompile.nodes.expressions import Axis, Expr
+from bpcompile.nodes.statements import Program, Statement
+from bpcompile.program.schedule_types import BatchLoop, Contraction, Halo, Kernel, KernelLoop, ScheduledStep
+
+Bounds = dict[Axis, tuple[int, int]]
+
+
+def with_halos(program: Program, steps: Sequence[ScheduledStep]) -> tuple[ScheduledStep, ...]:
+    """Note in each contraction which of its products are zero because an operand is padded."""
+    writers: dict[str, list[Statement]] = {}
+    for s in program.statements():
+        writers.setdefault(s.target, []).append(s)
+    padded = {name: found[0] for name, found in writers.items() if len(found) == 1 and _bounds(found[0])}
+
+    def noted(kernel: Kernel) -> Kernel:
+        if not isinstance(kernel, Contraction):
+            return kernel
+        return replace(kernel, halo=next(_halos(kernel, padded), None))
+
+    return tuple(
+        replace(step, body=tuple(map(noted, step.body))) if isinstance(step, KernelLoop | BatchLoop) else noted(step)
+        for step in steps
+    )
+
+
+def _bounds(s: Statement) -> Bounds:
+    """For axes of a padded copy: the positions outside which it is zero."""
+    if not s.plain or s.accumulate or s.reduce:
+        return {}
+    found: Bounds = {}
+    body = s.body
+    while body.op == "where" and _zero(body.args[2]):
+        for condition in _all_of(body.args[0]):
+            if condition.op not in ("lt", "le") or any(e.kind != "int" for e in condition.args):
+                continue
+            # between the sides: 0 <= right - left - (1 if strict)
+            form = affine(condition.args[1])
+            left = affine(condition.args[0])
+            terms = [*form.terms, *((t, -c) for t, c in left.terms)]
+            if len(terms) != 1 or terms[0][0].op != "axis" or abs(terms[0][1]) != 1:
+                continue
+            a, sign = terms[0][0].value, terms[0][1]
+            rest = form.constant - left.constant - (condition.op == "lt")
+            if a not in s.axes or a.extent is None:
+                continue
+            low, high = found.get(a, (0, a.extent))
+            found[a] = (max(low, -rest), high) if sign == 1 else (low, min(high, rest + 1))
+        body = body.args[1]
+    return {a: b for a, b in found.items() if b != (0, a.extent)}
+
+
+def _all_of(condition: Expr) -> Iterator[Expr]:
+    if condition.op == "and":
+        for e in condition.args:
+            yield from _all_of(e)
+    else:
+        yield condition
+
+
+def _zero(e: Expr) -> bool:
+    return e.op == "const" and bool(e.value == 0)
+
+
+def _halos(kernel: Contraction, padded: Mapping[str, Statement]) -> Iterator[Halo]:
+    """The bounds on an axis of the rows or columns and one of the depth, outermost dimensions first."""
+    for operand in (kernel.left, kernel.right):
+        definition = padded.get(operand.value[0])
+        if definition is None:
+            continue
+        bounds = _bounds(definition)
+        for subscript, a in zip(operand.args, definition.axes, strict=True):
+            terms = affine(subscript).terms
+            if a not in bounds or len(terms) != 2:
+                continue
+            inner = next((t.value for t, c in terms if t.value in kernel.depth and abs(c) == 1), None)
+            outer = next((t.value for t, c in terms if t.value not in kernel.depth and c == 1), None)
+            if inner is None or outer is None:
+                continue
+            sign = next(c for t, c in terms if t.value == inner)
+            low, high = (bound - affine(subscript).constant for bound in bounds[a])
+            yield Halo(outer, inner, sign, low, high)
