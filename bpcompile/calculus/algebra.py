@@ -123,6 +123,8 @@ def add(a: Expr, b: Expr) -> Expr:
     if a.op == b.op == "where" and a.args[0] is b.args[0] and _selects_zero(a) == _selects_zero(b) is not None:
         together = [add(x, y) for x, y in zip(a.args[1:], b.args[1:], strict=True)]
         return select(a.args[0], *together)
+    if a.op == "add" and b.op == a.args[1].op == "where" and b.args[0] is a.args[1].args[0] and _selects_zero(b) is not None:
+        return add(a.args[0], add(a.args[1], b))
     return node("add", (a, b))
 
 

@@ -48,7 +48,13 @@ def _power(g: Expr, y: Expr, a: tuple[Expr, ...]) -> tuple[Expr | None, ...]:
         return mul(g, mul(p, node("pow", (x, const(p.value - 1))))), None
     lowered = node("pow", (x, sub(p, const(1))))
     growth = mul(y, _f("log", select(node("eq", (x, const(0))), const(1), x)))
-    return mul(g, mul(p, lowered)), mul(g, growth)
+    return select(node("ne", (p, const(0))), mul(g, mul(p, lowered)), const(0)), mul(g, growth)
+
+
+def _over_squares(p: Expr, q: Expr) -> Expr:
+    """``p / (p^2 + q^2)`` by the smaller quotient of the two: no square over- or underflows."""
+    large, small = div(const(1), add(p, mul(q, div(q, p)))), div(div(p, q), add(mul(p, div(p, q)), q))
+    return select(node("le", (_f("abs", q), _f("abs", p))), large, small)
 
 
 def _larger(g: Expr, y: Expr, a: tuple[Expr, ...]) -> tuple[Expr | None, ...]:
@@ -114,10 +120,7 @@ ROWS: Final[dict[str, Row]] = {
     "asin": _quotient(lambda x, y: _ONE, lambda x, y: _f("sqrt", mul(_one_minus(x), add(_ONE, x)))),
     "acos": _quotient(lambda x, y: const(-1), lambda x, y: _f("sqrt", mul(_one_minus(x), add(_ONE, x)))),
     "atan": _quotient(lambda x, y: _ONE, lambda x, y: add(_ONE, _square(x))),
-    "atan2": lambda g, y, a: (
-        div(mul(g, a[1]), add(_square(a[0]), _square(a[1]))),
-        neg(div(mul(g, a[0]), add(_square(a[0]), _square(a[1])))),
-    ),
+    "atan2": lambda g, y, a: (mul(g, _over_squares(a[1], a[0])), neg(mul(g, _over_squares(a[0], a[1])))),
     "sinh": _unary(lambda x, y: _f("cosh", x)),
     "cosh": _unary(lambda x, y: _f("sinh", x)),
     "tanh": _unary(lambda x, y: _one_minus(_square(y))),

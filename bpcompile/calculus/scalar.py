@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
-from bpcompile.calculus.algebra import ZERO, add, is_number, mul
+from bpcompile.calculus.algebra import ZERO, add, is_number, mul, select
+from bpcompile.calculus.bounds import growth
 from bpcompile.calculus.derivatives import ROWS
-from bpcompile.nodes.expressions import Expr, children_first
+from bpcompile.nodes.expressions import Expr, children_first, const, node
 
 
 def scalar_adjoints(body: Expr, seed: Expr, wanted: Iterable[Expr]) -> dict[Expr, Expr]:
@@ -29,11 +31,29 @@ def scalar_adjoints(body: Expr, seed: Expr, wanted: Iterable[Expr]) -> dict[Expr
             if contribution is None or argument not in reaches:
                 continue
             if argument.op == "exp" and _is_factor(argument, y):
-                u = argument.args[0]
-                bar[u] = add(bar[u], mul(g, y)) if u in bar else mul(g, y)
-            else:
-                bar[argument] = add(bar[argument], contribution) if argument in bar else contribution
+                argument, contribution = argument.args[0], _guarded(mul(g, y), y, argument.args[0])
+            elif y.op in _SATURATING or (y.op == "div" and argument is y.args[1]):
+                contribution = _guarded(contribution, _slope(y), argument)
+            bar[argument] = add(bar[argument], contribution) if argument in bar else contribution
     return {access: bar.get(access, ZERO) for access in wanted}
+
+
+_SATURATING: Final = frozenset({"exp", "expm1", "tanh", "sigmoid", "softplus", "erf", "erfc"})
+"""Functions whose slope vanishes, exactly, far out."""
+
+
+def _slope(y: Expr) -> Expr:
+    """What is 0 just where the slope of ``y`` is."""
+    if y.op == "div":
+        return y
+    (slope,) = ROWS[y.op](const(1), y, y.args)
+    assert slope is not None
+    return slope
+
+
+def _guarded(contribution: Expr, slope: Expr, argument: Expr) -> Expr:
+    """Nothing flows where the slope has vanished, even if the slope of what stands inside has overflowed: 0 * inf is NaN."""
+    return select(node("ne", (slope, const(0))), contribution, ZERO) if growth(argument) >= 3 else contribution
 
 
 def _is_factor(e: Expr, y: Expr) -> bool:

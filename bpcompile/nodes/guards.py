@@ -70,7 +70,9 @@ def _merged(condition: Expr, a: Expr, b: Expr) -> Expr:
     """``where(c, where(d, x, 0), 0)`` as ``where(c and d, x, 0)``, and ``where(c, 0, x)`` as ``where(not c, x, 0)``."""
     if a is b:
         return a
-    if a.op == "const" and b.op != "const" and condition.op in OPPOSITE and condition.args[0].kind == "int":
+    # Of reals both a comparison and its opposite fail at NaN.
+    integers = all(x.kind == "int" for x in condition.args)
+    if a.op == "const" and b.op != "const" and condition.op in OPPOSITE and integers:
         return _merged(negated(condition), b, a)
     # A condition that reads data stays inside the one that guards its reads.
     if a.op == "where" and a.args[2] is b and b.op == "const" and not reads_data(a.args[0]):

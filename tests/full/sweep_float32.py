@@ -31,6 +31,7 @@ REFERENCES = {
     "cos": "cos(x)",
     "erf": "erf(x)",
     "erfc": "erfc(x)",
+    **{f: f"{f}(x)" for f in ("sqrt", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")},
 }
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 
