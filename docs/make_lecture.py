@@ -16,8 +16,8 @@ from jinja2 import Environment, StrictUndefined
 
 import bpcompile as bp
 from bpcompile.derivation.document import Block, Details, Equation, Paragraph
-from bpcompile.derivation.latex import latex
-from bpcompile.derivation.render_markdown import block_markdown
+from bpcompile.derivation.notation import Operator, row
+from bpcompile.derivation.render_markdown import block_markdown, within
 
 DOCS = Path(__file__).parent
 TARGET = DOCS / "lecture.md"
@@ -52,8 +52,8 @@ class Shown:
     def inline(self, label: str, line: int) -> str:
         """One line of an equation, within a sentence."""
         equation = self._labelled(label)
-        left = f"{latex(equation.left)} = " if line == 0 else ""
-        return f"${left}{latex(equation.lines[line].shown)}$"
+        shown = equation.lines[line].shown
+        return within(row(equation.left, Operator("=", "relation"), shown) if line == 0 else shown)
 
     def section(self, key: str) -> str:
         """All blocks of a section."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bpcompile.commands.run import writing
 from bpcompile.commands.session import compiled, open_spec
 from bpcompile.commands.tables import network_rows, network_table
 from bpcompile.derivation.derive import derive
 from bpcompile.errors import BPCompileError
+
+PATIENCE: Final = 1.0
+"""After so many seconds it is said what takes so long."""
 
 _FRAGMENTS = (".tex", ".html", ".htm")
 
@@ -25,8 +32,8 @@ def derive_spec(spec: Path, console: Console, *, out: Path | None, fragment: boo
             hint="Name such a file with -o, or leave out --fragment.",
         )
     session = open_spec(spec)
-    with session.step("derive"):
-        derivation = derive(session.spec.network, **options)
+    with session.step("derive"), told(console) as progress:
+        derivation = derive(session.spec.network, progress=progress, **options)
         result: dict[str, Any] = {"network": session.spec.network.name}
         if out is None:
             result["text"] = derivation.text()
@@ -39,6 +46,21 @@ def derive_spec(spec: Path, console: Console, *, out: Path | None, fragment: boo
     else:
         console.print(f"derivation written to {out}", highlight=False)
     return result
+
+
+@contextmanager
+def told(console: Console) -> Iterator[Callable[[str], None]]:
+    """Show what is being done, on the terminal and for work that takes long; the words vanish with the work."""
+    shown = Console(stderr=True, quiet=console.quiet)
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=shown, transient=True,
+                  disable=not shown.is_terminal) as bar:  # fmt: skip
+        task = bar.add_task("", visible=False)
+        start = time.monotonic()
+
+        def say(words: str) -> None:
+            bar.update(task, description=escape(words), visible=time.monotonic() - start > PATIENCE)
+
+        yield say
 
 
 def show_spec(spec: Path, console: Console, *, equations: bool, source: str | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def renamed(e: Expr, names: Mapping[Axis, Axis]) -> Expr:
             value = names.get(value, value)
         elif current.op == "reduce":
             value = (value[0], tuple(names.get(a, a) for a in value[1]))
-        elif current.op in ("ones", "onehot", "sum_of"):
+        elif current.op in ("ones", "onehot", "onehot_row", "sum_of"):
             value = names.get(value, value) if isinstance(value, Axis) else tuple(names.get(a, a) for a in value)
         done[current] = node(current.op, args, value)
     return done[e]

@@ -93,6 +93,11 @@ class Context:
         """Whether one example is shown."""
         return self.view.single
 
+    @property
+    def network_inputs(self) -> tuple[str, ...]:
+        """Inputs and targets."""
+        return () if self.network is None else (*self.network.inputs, *self.network.targets)
+
     def tensor(self, name: str) -> Tensor:
         """What is known of a tensor."""
         return self.view.tensors[name]
@@ -111,7 +116,8 @@ class Context:
 
     def layout(self, fixed: Sequence[Axis] = ()) -> Layout:
         """How tensors become matrices here."""
-        return Layout(self.options.layout == "column", tuple(fixed), tuple(self.time), self._shape)
+        batched = not self.single and self.network is not None
+        return Layout(self.options.layout == "column", tuple(fixed), tuple(self.time), self._shape, batched)
 
     def _shape(self, tensor: str) -> tuple[int | None, ...]:
         return self.view.shape(tensor if tensor in self.view.tensors else tensor.removesuffix(".bar"))
@@ -188,8 +194,9 @@ def own_definitions(
             found[adjoint_name(name)] = (tuple(a.value for a in step.axes), step.simplified)
         found[name] = (s.axes, whole(s))
     for s in program.statements():
-        if ".bar." in s.target and s.plain:
-            found[s.target] = (s.axes, whole(s))
+        places = tuple(i.value for i in s.subscripts if i.op == "axis")
+        if ".bar." in s.target and not s.accumulate and len(places) == len(s.subscripts) == len(set(places)):
+            found[s.target] = (places, whole(s))
     return found
 
 

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +47,11 @@ SECTIONS: Final[dict[str, Writer]] = {
 }
 """The sections by name, in the order of the document; the check is written when the others are."""
 
+_WITHOUT_CLAIMS: Final = ("sharing", "worked", "check")
+"""Sections that print counts and numbers, and no equation to be checked."""
+
+MOST_ELEMENTS: Final = 2**29
+"""The largest tensor of a network whose derivation is written: four gigabytes in float64."""
 _ACTIVATIONS: Final = {"sigma": "sigma", "σ": "sigma", "f": "f", "g": "g", "phi": "phi", "h": "h"}
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "level": ("student", "summary"),
@@ -145,6 +151,7 @@ def derive(
     example: Mapping[str, Any] | None = None,
     learning_rate: float = 0.1,
     seed: int = 0,
+    progress: Callable[[str], None] | None = None,
 ) -> Derivation:
     """Print how the gradients of a network follow from its equations.
 
@@ -176,6 +183,8 @@ def derive(
         Of the step at the end of that example.
     seed : int
         For numbers that are drawn.
+    progress : callable, optional
+        Called with words about what is being done.
 
     Returns
     -------
@@ -185,6 +194,13 @@ def derive(
     if not isinstance(network, Network):
         hint = "Write bp.Network(output, loss=...)."
         raise BPCompileError(f"derive takes a Network, not {type(network).__name__}.", hint=hint)
+    for t in network.tensors.values():
+        elements = prod(e for e in t.shape if e is not None)
+        if elements > MOST_ELEMENTS:
+            raise BPCompileError(
+                f"'{t.name}' has {elements:.3g} elements; a derivation is checked with numbers, and takes {MOST_ELEMENTS:.3g}.",
+                hint="Derive a network with smaller extents: the equations are the same.",
+            )
     given = {"level": level, "layout": layout, "superscript": superscript, "jacobian": jacobian, "layers": layers}
     for option, value in given.items():
         if value not in _CHOICES[option]:
@@ -196,10 +212,12 @@ def derive(
         level, layout, superscript[0] + superscript[-1], jacobian, _ACTIVATIONS[activation], layers, seed,
         example, learning_rate,
     )  # fmt: skip
-    return derivation(context_of(network, options, wrt), chosen)
+    return derivation(context_of(network, options, wrt), chosen, progress)
 
 
-def derivation(context: Context, chosen: Sequence[str]) -> Derivation:
+def derivation(
+    context: Context, chosen: Sequence[str], progress: Callable[[str], None] | None = None
+) -> Derivation:
     """Write the chosen sections about what has been differentiated.
 
     Parameters
@@ -208,26 +226,40 @@ def derivation(context: Context, chosen: Sequence[str]) -> Derivation:
         The record and the programs of a network.
     chosen : sequence of str
         Names in `SECTIONS`, in their order.
+    progress : callable, optional
+        Called with words about what is being done.
     """
     known: list[Check] = []
 
+    def done(count: int, total: int) -> None:
+        if progress is not None:
+            progress(f"checking equations: {count:,} of {total:,}")
+
     def verified() -> Check:
         if not known:
-            everything = written if set(SECTIONS) - {"check"} <= set(chosen) else _written(context, list(SECTIONS))
-            known.append(verify(context, Document("", tuple(everything)).equations(), context.options.seed))
+            claiming = [name for name in SECTIONS if name not in _WITHOUT_CLAIMS]
+            everything = written if set(claiming) <= set(chosen) else _written(context, claiming, progress)
+            known.append(verify(context, Document("", tuple(everything)).equations(), context.options.seed, done))
         return known[0]
 
-    written = _written(context, chosen)
+    written = _written(context, chosen, progress)
     sections = [*written, check_section(verified())] if "check" in chosen else written
     name = context.network.name if context.network is not None else ""
     return Derivation(Document(f"Backpropagation through the network “{name}”", tuple(sections)), verified)
 
 
-def _written(context: Context, chosen: Sequence[str]) -> list[Section]:
+def _written(
+    context: Context, chosen: Sequence[str], progress: Callable[[str], None] | None
+) -> list[Section]:
     context.introduced.clear()
     context.shown_numbers.clear()
-    sections = [SECTIONS[name](context) for name in chosen]
-    return [s for s in sections if s is not None]
+    sections: list[Section] = []
+    for name in chosen:
+        if progress is not None:
+            progress(f"writing the section '{name}'")
+        section = SECTIONS[name](context)
+        sections += [] if section is None else [section]
+    return sections
 
 
 def _chosen(sections: Sequence[str] | str | None) -> list[str]:
@@ -239,7 +271,7 @@ def _chosen(sections: Sequence[str] | str | None) -> list[str]:
             guess = nearest(name, SECTIONS)
             raise BPCompileError(
                 f"There is no section '{name}'.",
-                hint=guess[:1].upper() + guess[1:] or f"There are {', '.join(SECTIONS)}.",
+                hint=guess or f"There are {', '.join(SECTIONS)}.",
             )
     return [name for name in SECTIONS if name in names]
 

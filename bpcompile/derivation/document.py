@@ -57,6 +57,8 @@ class Line:
         The sign before it.
     turned : bool
         Whether the matrix is the transpose of what the axes say: a Jacobian in denominator layout.
+    fixed : tuple of Axis
+        Axes that stay subscripts in the matrix form, besides time.
     """
 
     shown: Notation
@@ -65,6 +67,7 @@ class Line:
     matrix: bool = False
     relation: str = "="
     turned: bool = False
+    fixed: tuple[Axis, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,15 @@ class Boxed:
     blocks: tuple[Block, ...]
 
 
-Block = Equation | Paragraph | Bullets | Table | Picture | Details | Boxed | Together
+@dataclass(frozen=True, slots=True)
+class Likewise:
+    """A sentence about equations that are like those above it, except for the names of layers; they are checked too."""
+
+    text: Text
+    hidden: tuple[Equation, ...]
+
+
+Block = Equation | Paragraph | Bullets | Table | Picture | Details | Boxed | Together | Likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,5 +197,7 @@ def _equations(blocks: tuple[Block, ...]) -> Iterator[Equation]:
             yield block
             if block.beside is not None:
                 yield block.beside
+        elif isinstance(block, Likewise):
+            yield from _equations(block.hidden)
         elif isinstance(block, (Details, Boxed, Together)):
             yield from _equations(block.blocks)

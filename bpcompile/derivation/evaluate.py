@@ -7,13 +7,16 @@ that a missing guard shows.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bpcompile.derivation.contraction import TooManyTerms, summed
 from bpcompile.derivation.functions import FUNCTIONS
 from bpcompile.nodes.expressions import Axis, Expr
 
@@ -21,14 +24,33 @@ Array = NDArray[Any]
 Env = Mapping[Axis, Any]
 
 _MATRIX_OPS: Final = frozenset({
-    "matrix", "transpose", "matmul", "hadamard", "hadamard_quotient", "scaled", "ones", "onehot", "diagonal", "indicator",
-    "sum_of",
+    "matrix", "transpose", "matmul", "hadamard", "hadamard_quotient", "scaled", "ones", "onehot", "onehot_row", "diagonal",
+    "indicator", "sum_of",
 })  # fmt: skip
 
+
+MOST_TERMS: Final = 400_000_000
+"""How many terms a sum may have, over all values of the free indices."""
 
 _REDUCERS: Final[dict[str, Callable[..., Any]]] = {
     "sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "argmax": np.argmax, "argmin": np.argmin,
 }  # fmt: skip
+
+
+class Source(ABC):
+    """A tensor whose elements are found when they are read.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        As of an array.
+    """
+
+    shape: tuple[int, ...]
+
+    @abstractmethod
+    def read(self, subscripts: Sequence[Any]) -> Any:
+        """The elements at subscripts that broadcast against each other."""
 
 
 @dataclass
@@ -37,7 +59,7 @@ class Evaluator:
 
     Attributes
     ----------
-    arrays : dict of str to array
+    arrays : dict of str to array or Source
         Tensors by name, in the shapes that the view shows.
     extents : mapping of str to int
         Extents that the axes themselves do not know: of the batch, of abstract axes.
@@ -47,30 +69,34 @@ class Evaluator:
         ``(upper, lower)`` to the array of derivatives of one tensor's equation by another tensor.
     held : dict of Expr to array, or None
         Values of ``stop_gradient`` that are held fixed while something else is moved.
+    limit : int
+        How many terms a sum may have.
     """
 
-    arrays: dict[str, Array]
+    arrays: dict[str, Any]
     extents: Mapping[str, int] = field(default_factory=dict)
     unspecified: Mapping[str, Callable[[Any, int], Any]] = field(default_factory=dict)
     partial: Callable[[str, str], Array] | None = None
     gradient_of_cost: Callable[[], Array] | None = None
     held: dict[tuple[Expr, int], Array] | None = None
     moving: bool = False
+    limit: int = MOST_TERMS
     flags: Mapping[str, bool] = field(default_factory=lambda: {"training": True})
 
     def extent(self, a: Axis) -> int:
         """How many values an axis has here."""
         return self.extents.get(a.name, self.extents["n"]) if a.extent is None else a.extent
 
-    def over(self, e: Expr, axes: Sequence[Axis], fixed: Env | None = None) -> Array:
-        """An index formula for all values of its axes."""
+    def over(self, e: Expr, axes: Sequence[Axis], fixed: Env | None = None, some: Mapping[Axis, Array] | None = None) -> Array:
+        """An index formula for all values of its axes, or for some values of some of them."""
         env: dict[Axis, Any] = dict(fixed or {})
-        count = len(axes)
-        for k, a in enumerate(axes):
-            env[a] = np.arange(self.extent(a)).reshape([-1] + [1] * (count - 1 - k))
+        along = [(some or {}).get(a) for a in axes]
+        values = [self._places(self.extent(a)) if v is None else v for a, v in zip(axes, along, strict=True)]
+        for k, (a, v) in enumerate(zip(axes, values, strict=True)):
+            env[a] = v.reshape([-1] + [1] * (len(axes) - 1 - k))
         with np.errstate(all="ignore"):
             value = self.value(e, env)
-        return np.array(np.broadcast_to(value, tuple(self.extent(a) for a in axes)))
+        return np.array(np.broadcast_to(value, tuple(len(v) for v in values)))
 
     def value(self, e: Expr, env: Env) -> Any:
         """The value of an index formula in a grid."""
@@ -84,7 +110,7 @@ class Evaluator:
             case "flag":
                 return self.flags[e.value]
             case "load":
-                return self._element(self.arrays[e.value[0]], [self.value(a, env) for a in e.args])
+                return self.element(self.arrays[e.value[0]], [self.value(a, env) for a in e.args])
             case "where":
                 condition, a, b = (self.value(x, env) for x in e.args)
                 return np.where(condition, a, b)
@@ -95,34 +121,41 @@ class Evaluator:
             case "partial":
                 upper, lower, _ = e.value
                 assert self.partial is not None
-                return self._element(self.partial(upper, lower), [self.value(a, env) for a in e.args])
+                return self.element(self.partial(upper, lower), [self.value(a, env) for a in e.args])
             case "unspecified":
                 return self._unspecified(e, env)
             case "draw":
                 raise NotImplementedError("a random draw has no value of its own; its tensor is given")
         return FUNCTIONS[e.op](*(self.value(a, env) for a in e.args))
 
-    def _element(self, array: Array, subscripts: list[Any]) -> Any:
+    def element(self, array: Any, subscripts: list[Any]) -> Any:
+        """The elements of a tensor at subscripts that broadcast; NaN (0 for integers) outside."""
+        if isinstance(array, Source):
+            return array.read(subscripts)
         if not subscripts:
             return array[()]
+        places = [np.asarray(s) for s in subscripts]
         inside: Any = True
-        kept = []
-        for s, extent in zip(subscripts, array.shape, strict=True):
-            inside = np.logical_and(inside, np.logical_and(s >= 0, s < extent))
-            kept.append(np.clip(s, 0, extent - 1))
-        values = array[tuple(np.broadcast_arrays(*kept))]
-        if np.all(inside):
-            return values
-        return np.where(inside, values, math.nan if array.dtype.kind == "f" else 0)
+        for k, (s, extent) in enumerate(zip(places, array.shape, strict=True)):
+            if s.size and (s.min() < 0 or s.max() >= extent):
+                inside = np.logical_and(inside, np.logical_and(s >= 0, s < extent))
+                places[k] = np.clip(s, 0, extent - 1)
+        values = array[tuple(places)]
+        return values if inside is True else np.where(inside, values, math.nan if array.dtype.kind == "f" else 0)
 
     def _reduced(self, e: Expr, env: Env) -> Any:
         kind, axes = e.value
+        if kind in ("sum", "mean") and e.args[0].kind == "real":
+            total = summed(e.args[0], axes, env, self.value, self.extent, self.limit)
+            return total if kind == "sum" else total / prod(map(self.extent, axes))
         rank = max((np.ndim(v) for v in env.values()), default=0)
         inner = dict(env)
         for k, a in enumerate(axes):
-            inner[a] = np.arange(self.extent(a)).reshape([-1] + [1] * (rank + len(axes) - 1 - k))
+            inner[a] = self._places(self.extent(a)).reshape([-1] + [1] * (rank + len(axes) - 1 - k))
         body = np.asarray(self.value(e.args[0], inner))
         shape = [self.extent(a) for a in axes]
+        if prod(shape) * max(1, body.size) > self.limit and body.ndim < rank + len(axes):
+            raise TooManyTerms("A reduction is too large to be evaluated.")
         outer = body.shape[len(axes) :] if body.ndim == rank + len(axes) else ()
         full = np.broadcast_to(body, (*shape, *(outer or (1,) * rank)))
         flat = full.reshape(-1, *full.shape[len(axes) :])
@@ -141,46 +174,59 @@ class Evaluator:
         name, order = e.value
         if self.gradient_of_cost is not None and name not in self.unspecified:
             assert order == 1, "only the derivative of a cost stands in an equation"
-            return self._element(self.gradient_of_cost(), [self.value(e.args[0].args[-1], env)])
+            return self.element(self.gradient_of_cost(), [self.value(e.args[0].args[-1], env)])
         return self.unspecified[name](self.value(e.args[0], env), order)
 
     # --- matrices -------------------------------------------------------------------------------------------------------------
 
-    def matrix(self, e: Expr, env: Env) -> Array:
-        """The value of a matrix form, as a matrix; numbers are 1 x 1."""
-        with np.errstate(all="ignore"):
-            return self._matrix(e, env)
+    def matrix(self, e: Expr, env: Env, rows: Array | None = None, columns: Array | None = None) -> Array:
+        """The value of a matrix form, as a matrix (numbers are 1 x 1), or of some of its rows and columns.
 
-    def _matrix(self, e: Expr, env: Env) -> Array:
-        if e.op not in _MATRIX_OPS and not any(_has_matrix(a) for a in e.args):
-            if e.op == "unspecified" and self.gradient_of_cost is not None and e.value[0] not in self.unspecified:
-                return self.gradient_of_cost().reshape(-1, 1)
+        Where the rows or columns of a part are one, they stand for all.
+        """
+        with np.errstate(all="ignore"):
+            return self._matrix(e, env, rows, columns)
+
+    def _matrix(self, e: Expr, env: Env, rows: Array | None, columns: Array | None) -> Array:
+        cost = self.gradient_of_cost
+        if e.op == "unspecified" and cost is not None and e.value[0] not in self.unspecified:
+            is_row = _has_matrix(e) and len(self._matrix(e.args[0], env, None, None)) == 1
+            return cost().reshape((1, -1) if is_row else (-1, 1))
+        if not _has_matrix(e):
             return np.asarray(self.value(e, env), dtype=float).reshape(1, 1)
-        if e.op == "matrix":
-            return self._symbol(e, env)
-        if e.op == "ones":
-            return np.ones([1 if a is None else self.extent(a) for a in e.value])
-        if e.op == "onehot":
-            return np.eye(self.extent(e.value))[:, [self._integer(e.args[0], env)]]
-        if e.op == "unspecified" and e.value[0] not in self.unspecified and self.gradient_of_cost is not None:
-            return self.gradient_of_cost().reshape(-1, 1)
-        if e.op == "sum_of":
-            each = [self._matrix(e.args[0], {**env, e.value: np.asarray(k)}) for k in range(self.extent(e.value))]
-            return np.asarray(np.sum(each, axis=0))
-        if e.op == "where":
-            return np.where(self.value(e.args[0], env), self._matrix(e.args[1], env), 0.0)
-        args = [self._matrix(a, env) for a in e.args]
         match e.op:
+            case "matrix":
+                return self._symbol(e, env, rows, columns)
+            case "ones":
+                shape = [self._count(a, s) for a, s in zip(e.value, (rows, columns), strict=True)]
+                if prod(shape) > self.limit:
+                    raise TooManyTerms(f"A matrix of {prod(shape):,} ones is too large to be evaluated.")
+                return np.ones(shape)
+            case "onehot":
+                places = self._places(self.extent(e.value)) if rows is None else rows
+                return np.asarray(places == self._integer(e.args[0], env), dtype=float).reshape(-1, 1)
+            case "onehot_row":
+                places = self._places(self.extent(e.value)) if columns is None else columns
+                return np.asarray(places == self._integer(e.args[0], env), dtype=float).reshape(1, -1)
+            case "sum_of":
+                times = (np.asarray(k) for k in range(self.extent(e.value)))
+                return np.asarray(np.sum([self._matrix(e.args[0], {**env, e.value: k}, rows, columns) for k in times], axis=0))
+            case "where":
+                return np.where(self.value(e.args[0], env), self._matrix(e.args[1], env, rows, columns), 0.0)
             case "transpose":
-                return args[0].T
+                return self._matrix(e.args[0], env, columns, rows).T
             case "matmul":
-                return args[0] @ args[1]
-            case "hadamard" | "scaled":
+                return self._matrix(e.args[0], env, rows, None) @ self._matrix(e.args[1], env, None, columns)
+            case "scaled":
+                return self._matrix(e.args[0], env, None, None) * self._matrix(e.args[1], env, rows, columns)
+            case "diagonal":
+                return self._diagonal(e.args[0], env, rows, columns)
+        args = [self._matrix(a, env, rows, columns) for a in e.args]
+        match e.op:
+            case "hadamard":
                 return args[0] * args[1]
             case "hadamard_quotient":
                 return args[0] / args[1]
-            case "diagonal":
-                return np.diag(args[0][:, 0])
             case "indicator":
                 return args[0].astype(float)
             case "unspecified":
@@ -189,23 +235,45 @@ class Evaluator:
                 return args[0]
         return np.asarray(FUNCTIONS[e.op](*args))
 
+    def _places(self, extent: int) -> Array:
+        """All values of an index, if there are not too many."""
+        if extent > self.limit:
+            raise TooManyTerms(f"An index of {extent:,} values has too many to be evaluated.")
+        return np.arange(extent)
+
+    def _count(self, a: Axis | None, some: Array | None) -> int:
+        if a is None:
+            return 1
+        return self.extent(a) if some is None else len(some)
+
+    def _diagonal(self, e: Expr, env: Env, rows: Array | None, columns: Array | None) -> Array:
+        if rows is None and columns is None:
+            return np.diag(self._matrix(e, env, None, None)[:, 0])
+        if rows is None:
+            return self._diagonal(e, env, columns, None).T
+        values = self._matrix(e, env, rows, None)
+        places = np.arange(self._length(e, env)) if columns is None else columns
+        return np.where(rows.reshape(-1, 1) == places, values, 0.0)
+
+    def _length(self, e: Expr, env: Env) -> int:
+        return len(self._matrix(e, env, None, None))
+
     def _integer(self, e: Expr, env: Env) -> int:
         """A subscript."""
-        value = self._matrix(e, env) if _has_matrix(e) else np.asarray(self.value(e, env))
+        value = self._matrix(e, env, None, None) if _has_matrix(e) else np.asarray(self.value(e, env))
         return int(value.item())
 
-    def _symbol(self, e: Expr, env: Env) -> Array:
+    def _symbol(self, e: Expr, env: Env, rows: Array | None, columns: Array | None) -> Array:
         tensor, _, how = e.value
         array = self.arrays[tensor]
-        at = tuple(self._integer(a, env) for a in e.args)
-        fixed = iter(at)
-        place = tuple(next(fixed) if h == "f" else slice(None) for h in how)
-        outside = any(isinstance(i, int) and not 0 <= i < extent for i, extent in zip(place, array.shape, strict=True))
-        shape = [extent for h, extent in zip(how, array.shape, strict=True) if h != "f"]
-        part = np.full(shape, np.nan) if outside else np.asarray(array[place], dtype=float)
-        if part.ndim < 2:
-            return part.reshape(-1, 1)
-        return part if how.index("r") < how.index("c") else part.T
+        fixed = iter(self._integer(a, env) for a in e.args)
+        size = {h: extent for h, extent in zip(how, array.shape, strict=True) if h != "f"}
+        asked = {"r": rows, "c": columns}
+        along: dict[str, Array] = {h: self._places(n) if (some := asked[h]) is None else some for h, n in size.items()}
+        places = {"r": along.get("r", np.zeros(1, int)).reshape(-1, 1), "c": along.get("c", np.zeros(1, int))}
+        value = self.element(array, [np.asarray(next(fixed)) if h == "f" else places[h] for h in how])
+        shape = len(along.get("r", "1")), len(along.get("c", "1"))
+        return np.asarray(np.broadcast_to(value, shape), dtype=float)
 
 
 def _has_matrix(e: Expr) -> bool:

@@ -86,7 +86,7 @@ def _strength_of_symbol(tensor: str, names: Names) -> int:
 
 def _matrix(e: Expr, names: Names) -> Laid:
     tensor = e.value[0]
-    style: Style = "bold" if "r" in e.value[2] else "italic"
+    style: Style = "bold" if e.value[2].strip("f") else "italic"
     return names.symbol(tensor, tuple(laid_out(a, names) for a in e.args), style), _strength_of_symbol(tensor, names)
 
 
@@ -410,6 +410,7 @@ _HANDLERS: Final[dict[str, Callable[[Expr, Names], Laid]]] = {
     "scaled": _scaled,
     "ones": _ones,
     "onehot": _onehot,
+    "onehot_row": _onehot,
     "diagonal": _diagonal,
     "indicator": _indicator,
     "sum_of": _sum_of,

@@ -14,6 +14,7 @@ op                 value                meaning
 ``hadamard``                            the product element by element
 ``hadamard_quotient``                   the quotient element by element
 ``scaled``                              a number times a matrix
+``onehot_row``     Axis                 the row with a 1 at the place of its argument
 ``ones``           (Axis, Axis | None)  a column or matrix of ones
 ``onehot``         Axis                 the column with a 1 at the place of its argument
 ``diagonal``                            the diagonal matrix of a column
@@ -31,7 +32,19 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bpcompile.derivation.products import is_zero
-from bpcompile.nodes.expressions import UNARY_FUNCTIONS, ZERO, Axis, Expr, axes_of, axis, const, node, substitute
+from bpcompile.derivation.rows import for_rows
+from bpcompile.nodes.expressions import (
+    UNARY_FUNCTIONS,
+    ZERO,
+    Axis,
+    Expr,
+    axes_of,
+    axis,
+    children_first,
+    const,
+    node,
+    substitute,
+)
 
 _COMPARISONS: Final = ("lt", "le", "eq", "ne")
 
@@ -43,19 +56,22 @@ class Layout:
     Attributes
     ----------
     columns : bool
-        Whether a batch is a matrix whose columns are the examples; else its rows are.
+        Whether an example is a column, and a batch a matrix of columns; else they are rows.
     fixed : collection of Axis
         Axes that stay subscripts: time, the layer number.
     time : collection of str
         Names of axes over which matrices are added up one by one: sums over time.
     shape : callable, optional
         The shape of a tensor: an index that runs over a part of it alone makes no matrix.
+    batched : bool
+        Whether the batch index is shown.
     """
 
     columns: bool = True
     fixed: Collection[Axis] = ()
     time: Collection[str] = ()
     shape: Callable[[str], Sequence[int | None]] | None = None
+    batched: bool = False
 
 
 def orientation(axes: Sequence[Axis], layout: Layout) -> tuple[Axis | None, Axis | None] | None:
@@ -71,7 +87,12 @@ def orientation(axes: Sequence[Axis], layout: Layout) -> tuple[Axis | None, Axis
 def matrix_form(e: Expr, axes: Sequence[Axis], layout: Layout) -> Expr | None:
     """The matrix form of ``e`` for a tensor over ``axes``; None where there is none."""
     shape = orientation(axes, layout)
-    return None if shape is None else _Recognizer(layout).matrix(e, *shape)
+    found = None if shape is None else _Recognizer(layout).matrix(e, *shape)
+    if found is None or shape is None or layout.columns:
+        return found
+    row, column = shape
+    vector = row is not None and column is None and not (row.name == "n" and row.extent is None)
+    return for_rows(found, vector, layout.shape if layout.batched else None)
 
 
 def jacobian_form(e: Expr, upper: Sequence[Axis], lower: Sequence[Axis], layout: Layout, turned: bool) -> Expr | None:
@@ -80,7 +101,9 @@ def jacobian_form(e: Expr, upper: Sequence[Axis], lower: Sequence[Axis], layout:
         return None
     rows, columns = (upper[0] if upper else None), lower[0]
     found = _Recognizer(layout).matrix(e, *((columns, rows) if turned else (rows, columns)))
-    return None if found is None or found.op == "ones" else found
+    if found is None or found.op == "ones":
+        return None
+    return found if layout.columns else for_rows(found, False, layout.shape if layout.batched else None)
 
 
 def _both(op: str, a: Expr | None, b: Expr | None) -> Expr | None:
@@ -287,6 +310,8 @@ class _Recognizer:
 
     def reduction(self, e: Expr, r: Axis | None, c: Axis | None) -> Expr | None:
         kind, over = e.value
+        if kind == "sum" and len(over) > 1:
+            return self.sums(e, r, c)
         if kind not in ("sum", "mean") or len(over) != 1:
             return None
         if kind == "sum" and over[0].name in self.layout.time:
@@ -297,6 +322,19 @@ class _Recognizer:
             return node("scaled", (node("div", (const(1), node("size", (), over[0]) if over[0].extent is None
                                                 else const(over[0].extent))), result))  # fmt: skip
         return result
+
+    def sums(self, e: Expr, r: Axis | None, c: Axis | None) -> Expr | None:
+        """A sum over several axes: over one of them a product of matrices, over the others a sum of these."""
+        over = e.value[1]
+        for s in over:
+            others = tuple(a for a in over if a is not s)
+            inside = _Recognizer(replace(self.layout, fixed=(*self.layout.fixed, *others)))
+            found = inside.matrix(node("reduce", e.args, ("sum", (s,))), r, c)
+            if found is not None and any(x.op == "matmul" for x in children_first(found)):
+                for a in reversed(others):
+                    found = node("sum_of", (found,), a)
+                return found
+        return None
 
     def contracted(self, body: Expr, s: Axis, r: Axis | None, c: Axis | None) -> Expr | None:
         """The sum of ``body`` over ``s``."""

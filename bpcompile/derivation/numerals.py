@@ -56,7 +56,7 @@ def number(value: float | int | bool) -> Laid:
     if value == int(value) and value < 1e15:
         return Number(str(int(value))), ATOM
     ratio = Ratio(value)
-    if ratio.denominator <= 16:
+    if 1 < ratio.denominator <= 16 or (abs(ratio.numerator) < 4 and ratio.denominator <= 4096):
         return Fraction(Number(str(ratio.numerator)), Number(str(ratio.denominator))), ATOM
     text = repr(float(value))
     if "e" not in text:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -194,7 +195,7 @@ def extrapolated(step: float, up: Array, half_up: Array, half_down: Array, down:
     """Richardson's extrapolation of central differences; NaN where a kink lies within the step.
 
     The slopes on both sides of a smooth point differ by the step times the second derivative; halving the step halves that
-    difference, and leaves it as it is at a kink.
+    difference, and leaves it as it is at a kink. A value that stays infinite does not move.
 
     Parameters
     ----------
@@ -203,11 +204,17 @@ def extrapolated(step: float, up: Array, half_up: Array, half_down: Array, down:
     up, half_up, half_down, down, base : array
         The function at both steps to both sides, and unmoved.
     """
+    with np.errstate(invalid="ignore"):
+        return _extrapolated(step, up, half_up, half_down, down, base)
+
+
+def _extrapolated(step: float, up: Array, half_up: Array, half_down: Array, down: Array, base: Array) -> Array:
     wide, near = (up - down) / (2 * step), (half_up - half_down) / step
     jump_wide = np.abs((up - base) - (base - down)) / step
     jump_near = np.abs((half_up - base) - (base - half_down)) / (step / 2)
     kink = (jump_near > 0.75 * jump_wide) & (jump_near > 1e-4 * (1.0 + np.abs(near)))
-    return np.where(kink, np.nan, (4 * near - wide) / 3)
+    still = np.isinf(base) & (up == base) & (half_up == base) & (half_down == base) & (down == base)
+    return np.where(still, 0.0, np.where(kink, np.nan, (4 * near - wide) / 3))
 
 
 def _moved(array: Array, place: tuple[int, ...], h: float) -> Array:
@@ -242,8 +249,14 @@ def random_data(context: Context, seed: int, n: int) -> dict[str, Array]:
         elif t.role == "state":
             data[t.name] = generator.uniform(0.5, 1.5, shape)
         else:
-            data[t.name] = generator.uniform(0.2, 0.9, shape) * generator.choice([-1.0, 1.0], shape)
+            size = generator.uniform(0.2, 0.9, shape) * generator.choice([-1.0, 1.0], shape)
+            data[t.name] = size * (scale_of(shape) if t.role == "parameter" else 1.0)
     return data
+
+
+def scale_of(shape: Sequence[int]) -> float:
+    """How much smaller a weight is that many are summed with: no unit is to be saturated."""
+    return min(1.0, 3.0 / math.sqrt(max(1, math.prod(shape[1:]))))
 
 
 def _draw(s: Statement, generator: np.random.Generator, shape: tuple[int, ...]) -> Array:

@@ -14,6 +14,7 @@ from bpcompile.derivation.document import (
     Details,
     Document,
     Equation,
+    Likewise,
     Paragraph,
     Picture,
     Section,
@@ -56,6 +57,11 @@ def block_html(block: Block) -> str:
 
 @block_html.register
 def _(block: Paragraph) -> str:
+    return f"<p>{_inline(block.text)}</p>"
+
+
+@block_html.register
+def _(block: Likewise) -> str:
     return f"<p>{_inline(block.text)}</p>"
 
 

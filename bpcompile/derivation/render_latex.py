@@ -12,6 +12,7 @@ from bpcompile.derivation.document import (
     Details,
     Document,
     Equation,
+    Likewise,
     Line,
     Paragraph,
     Picture,
@@ -26,10 +27,14 @@ from bpcompile.emit.templates import environment
 
 RELATIONS: Final = {"⇒": r"\Rightarrow\;", "←": r"\leftarrow"}
 
-ROWS: Final = 22
+ROWS: Final = 20
 """How many layers stand below one another in a picture."""
 
 LINE: Final = 38.0
+TABLE: Final = 41.0
+SMALL: Final = 1.22
+"""How much more fits into a line of a table that is set small."""
+
 CELL: Final = 16.0
 """The width of a line of text, and of a formula in a table, in ems."""
 
@@ -69,6 +74,11 @@ def block_latex(block: Block) -> str:
 
 @block_latex.register
 def _(block: Paragraph) -> str:
+    return _inline(block.text)
+
+
+@block_latex.register
+def _(block: Likewise) -> str:
     return _inline(block.text)
 
 
@@ -135,22 +145,30 @@ def _(block: Table) -> str:
     head = " & ".join(_inline(c) for c in block.head) + r" \\"
     body = f"\n{gap}\n".join(rows) if gap else "\n".join(rows)
     lines = [rf"\begin{{longtable}}[l]{{@{{\quad}}{_columns(block)}@{{}}}}", r"\toprule", head, r"\midrule", r"\endhead", body]
-    return "\n".join([*lines, r"\bottomrule", r"\end{longtable}"])
+    table = "\n".join([*lines, r"\bottomrule", r"\end{longtable}"])
+    return rf"{{\footnotesize\setlength{{\tabcolsep}}{{4pt}}{table}}}" if _is_wide(block) else table
+
+
+def _is_wide(block: Table) -> bool:
+    """Whether a table fits only if it is set small."""
+    count = len(block.head)
+    rigid = [max(_rigid_width(r[k]) for r in (block.head, *block.rows)) for k in range(count)]
+    numbers = [max(_text_width(r[k]) for r in (block.head, *block.rows)) for k in block.right]
+    return sum(r for k, r in enumerate(rigid) if k not in block.right) + sum(numbers) + 1.1 * count > TABLE
 
 
 def _columns(block: Table) -> str:
-    """Column types; where the table is too wide, its widest column of words is broken into lines."""
+    """Column types; where the table is too wide, its columns of words are broken into lines."""
     count = len(block.head)
     wide = [max(_text_width(r[k]) for r in (block.head, *block.rows)) for k in range(count)]
     rigid = [max(_rigid_width(r[k]) for r in (block.head, *block.rows)) for k in range(count)]
     kinds = ["r" if k in block.right else "l" for k in range(count)]
-    excess = sum(wide) + 1.1 * count - LINE
-    for k in sorted(range(count), key=lambda c: wide[c] - rigid[c], reverse=True):
-        if excess <= 0 or kinds[k] == "r":
-            continue
-        room = max(rigid[k], wide[k] - excess)
-        excess -= wide[k] - room
-        kinds[k] = rf">{{\raggedright\arraybackslash}}p{{{room:.1f}em}}"
+    excess = sum(wide) + 1.1 * count - TABLE * (SMALL if _is_wide(block) else 1.0)
+    slack = [0.0 if kinds[k] == "r" else wide[k] - rigid[k] for k in range(count)]
+    share = min(1.0, excess / sum(slack)) if excess > 0 and sum(slack) > 0 else 0.0
+    for k in range(count):
+        if share * slack[k] > 0:
+            kinds[k] = rf">{{\raggedright\arraybackslash}}p{{{wide[k] - share * slack[k]:.1f}em}}"
     return "".join(kinds)
 
 
@@ -202,10 +220,11 @@ def _wrapped_picture(block: Picture) -> str:
         notes = box.lines[1:] if turns == 1 else ()
         label = escaped(box.lines[0]) + "".join(rf"\enspace{{\scriptsize {escaped(t)}}}" for t in notes)
         turn, down = divmod(box.column, ROWS)
-        beside = 2.4 if turns > 1 else min(6.5, 16.0 / (max(b.row for b in block.boxes) + 1))
+        beside = 1.6 if turns > 1 else min(6.5, 16.0 / (max(b.row for b in block.boxes) + 1))
         across = 14.5 / turns * turn + beside * box.row
-        size = "" if turns == 1 else r"\scriptsize "
-        lines.append(rf"\node[bp{box.kind}] ({names[box.name]}) at ({across:.2f},{-1.0 * down:.2f}) {{{size}{label}}};")
+        size, step, lower = ("", 1.0, 0.0) if turns == 1 else (r"\tiny ", 0.85, 0.4 * box.row)
+        place = f"({across:.2f},{-step * down - lower:.2f})"
+        lines.append(rf"\node[bp{box.kind}] ({names[box.name]}) at {place} {{{size}{label}}};")
     columns = {box.name: box for box in block.boxes}
     for a, b, _ in block.arrows:
         far = columns[b].column - columns[a].column > 1 and columns[a].row == columns[b].row

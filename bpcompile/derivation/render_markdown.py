@@ -1,7 +1,13 @@
-"""A document as Markdown with ``$...$``, as GitHub and Jupyter show it."""
+"""A document as Markdown, as GitHub shows it.
+
+GitHub reads Markdown before it reads mathematics: a backslash before a sign is an escape, underscores may become emphasis,
+and ``<`` may begin a tag. So formulas of their own stand in fences (```` ```math ````), which are taken as they are, and
+those within a sentence are written such that nothing in them is Markdown.
+"""
 
 from __future__ import annotations
 
+import re
 from functools import singledispatch
 from typing import Final
 
@@ -12,6 +18,7 @@ from bpcompile.derivation.document import (
     Details,
     Document,
     Equation,
+    Likewise,
     Paragraph,
     Picture,
     Section,
@@ -23,6 +30,8 @@ from bpcompile.derivation.latex import escaped, latex
 from bpcompile.derivation.notation import Notation, broken
 
 RELATIONS: Final = {"⇒": r"\Rightarrow\;", "←": r"\leftarrow"}
+_COMMANDS: Final = {"<": r"\lt ", ">": r"\gt ", r"\,": r"\thinspace ", r"\{": r"\lbrace ", r"\}": r"\rbrace "}
+
 LINE: Final = 60.0
 """How many ems a line of a formula may have."""
 
@@ -44,8 +53,25 @@ def _words(text: str) -> str:
     return "".join("\\" + c if c in "\\`*_{}[]<>#|$" else c for c in text)
 
 
+def within(n: Notation) -> str:
+    """A formula within a sentence.
+
+    A blank before every underscore keeps it from ending emphasis; where an escape is left, as for an underscore within a
+    name, GitHub's form with backticks is taken.
+    """
+    body = re.sub(r"\s*(?<!\\)_\{", " _{", latex(n))
+    for sign, command in _COMMANDS.items():
+        body = body.replace(sign, command)
+    return f"$`{body}`$" if re.search(r"\\[^A-Za-z]", body) else f"${body.strip()}$"
+
+
+def display(body: str) -> str:
+    """A formula on lines of its own."""
+    return f"```math\n{body}\n```"
+
+
 def _inline(text: Text) -> str:
-    return "".join(_words(part) if isinstance(part, str) else f"${latex(part)}$" for part in text)
+    return "".join(_words(part) if isinstance(part, str) else within(part) for part in text)
 
 
 @singledispatch
@@ -56,6 +82,11 @@ def block_markdown(block: Block) -> str:
 
 @block_markdown.register
 def _(block: Paragraph) -> str:
+    return _inline(block.text)
+
+
+@block_markdown.register
+def _(block: Likewise) -> str:
     return _inline(block.text)
 
 
@@ -96,13 +127,13 @@ def _in_math(words: str) -> str:
 @block_markdown.register
 def _(block: Equation) -> str:
     rows = " \\\\\n".join(aligned_rows(block))
-    return f"$$\n\\begin{{aligned}}\n{rows}\n\\end{{aligned}}\n$$"
+    return display(f"\\begin{{aligned}}\n{rows}\n\\end{{aligned}}")
 
 
 @block_markdown.register
 def _(block: Together) -> str:
     rows = " \\\\\n".join(r for e in block.blocks for r in aligned_rows(e))
-    return f"$$\n\\begin{{aligned}}\n{rows}\n\\end{{aligned}}\n$$"
+    return display(f"\\begin{{aligned}}\n{rows}\n\\end{{aligned}}")
 
 
 @block_markdown.register
@@ -115,7 +146,7 @@ def _(block: Table) -> str:
 
 def _cell(text: Text) -> str:
     """A cell: a bar within a formula is written as a command."""
-    return "".join(_words(p) if isinstance(p, str) else f"${latex(p).replace('|', chr(92) + 'vert ')}$" for p in text)
+    return "".join(_words(p) if isinstance(p, str) else within(p).replace("|", r"\vert ") for p in text)
 
 
 @block_markdown.register
@@ -141,4 +172,4 @@ def _(block: Details) -> str:
 def _(block: Boxed) -> str:
     rows = [r for e in block.blocks if isinstance(e, Equation) for r in aligned_rows(e)]
     body = " \\\\\n".join(rows)
-    return f"$$\n\\boxed{{\\begin{{aligned}}\n{body}\n\\end{{aligned}}}}\n$$"
+    return display(f"\\boxed{{\\begin{{aligned}}\n{body}\n\\end{{aligned}}}}")

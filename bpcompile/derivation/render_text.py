@@ -13,6 +13,7 @@ from bpcompile.derivation.document import (
     Details,
     Document,
     Equation,
+    Likewise,
     Paragraph,
     Picture,
     Section,
@@ -57,6 +58,11 @@ def block_text(block: Block) -> str:
 
 @block_text.register
 def _(block: Paragraph) -> str:
+    return _filled(_inline(block.text))
+
+
+@block_text.register
+def _(block: Likewise) -> str:
     return _filled(_inline(block.text))
 
 

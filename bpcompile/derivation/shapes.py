@@ -31,6 +31,8 @@ def shape_of(context: Context, e: Expr) -> Shape:
             return rows_, columns_
         case "onehot":
             return e.value.extent, 1
+        case "onehot_row":
+            return 1, e.value.extent
         case "diagonal":
             rows, _ = shape_of(context, e.args[0])
             return rows, rows

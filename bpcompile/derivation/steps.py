@@ -238,16 +238,21 @@ def inlined(context: Context, e: Expr, keep: str) -> Expr:
     """The adjoints of intermediates that have no name of their own put in, as long as that stays short."""
     result = e
     for x in [x for x in _adjoint_loads(e) if x.value[0] != adjoint_name(keep)]:
-        tensor = x.value[0].removesuffix(".bar")
-        known = None if tensor in context.names.errors else adjoint(context, tensor)
-        if known is None or known.simplified is None or known.simplified.op == "where":
-            continue
-        if len(children_first(known.simplified)) > LONGEST_INLINED:
+        known = short_adjoint(context, x.value[0].removesuffix(".bar"))
+        if known is None or known.simplified is None:
             continue
         value = apart(known.simplified, [*axes_of(e), *bound_axes(e)])
         value = substitute(value, {axis(a): i for a, i in zip(known.axes, x.args, strict=True)})
         result = substitute(result, {x: value})
     return unshadowed(tidied(result))
+
+
+def short_adjoint(context: Context, tensor: str) -> Adjoint | None:
+    """The adjoint of an intermediate that is put in where it is read; None for errors and for long ones."""
+    known = None if tensor in context.names.errors else adjoint(context, tensor)
+    if known is None or known.simplified is None or known.simplified.op == "where":
+        return None
+    return known if len(children_first(known.simplified)) <= LONGEST_INLINED else None
 
 
 def _adjoint_loads(e: Expr) -> list[Expr]:

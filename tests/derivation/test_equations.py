@@ -104,7 +104,7 @@ def test_batch_is_a_product_over_examples() -> None:
     assert holds(found, "z(hidden) = W(hidden) x + b(hidden) 1ᵀ")
     assert holds(found, "∂C/∂W(hidden) = δ(hidden) xᵀ")
     rows = lines("sigmoid", sections="batch", layout="row")
-    assert holds(rows, "z(hidden) = x W(hidden)ᵀ + 1 b(hidden)ᵀ")
+    assert holds(rows, "z(hidden) = x W(hidden)ᵀ + 1 b(hidden)")
     assert holds(rows, "∂C/∂W(hidden) = δ(hidden)ᵀ x")
 
 
@@ -141,3 +141,78 @@ def test_sharing_is_counted() -> None:
 def test_wrong_options_get_a_sentence(options: dict[str, object]) -> None:
     with pytest.raises(BPCompileError):
         bp.derive(NETWORKS["sigmoid"](), **options)
+
+
+def test_row_vectors_are_rows_everywhere() -> None:
+    found = lines("sigmoid", layout="row")
+    assert holds(found, "(z(hidden) = x W(hidden)ᵀ + b(hidden))")
+    assert holds(found, "(z(l) = a(l − 1) W(l)ᵀ + b(l))")
+    assert holds(found, "⇒ δ(l) = (δ(l + 1) W(l + 1)) ⊙ σ′(z(l))")
+    assert holds(found, "⇒ ∂C/∂W(l) = δ(l)ᵀ a(l − 1)")
+    assert holds(found, "⇒ ∂C/∂W(hidden) = δ(hidden)ᵀ x")
+    assert holds(found, "(z(hidden) = x W(hidden)ᵀ + 1 b(hidden))")
+    assert holds(found, "with row vectors")
+    assert not holds(found, "δ(l + 1)ᵀ")
+
+
+@pytest.mark.parametrize(
+    ("layout", "jacobian", "path"),
+    [
+        ("column", "numerator", "∂C/∂u = (∂y/∂u)ᵀ ∂C/∂y"),
+        ("column", "denominator", "∂C/∂u = ∂y/∂u ∂C/∂y"),
+        ("row", "numerator", "∂C/∂u = ∂C/∂y ∂y/∂u"),
+        ("row", "denominator", "∂C/∂u = ∂C/∂y (∂y/∂u)ᵀ"),
+    ],
+)
+def test_where_the_transpose_comes_from(layout: str, jacobian: str, path: str) -> None:
+    assert holds(lines("sigmoid", layout=layout, jacobian=jacobian, sections="chain"), path)
+
+
+@pytest.mark.parametrize("name", ["residual", "normalization", "attention", "recurrence", "joined", "embedding"])
+def test_every_equation_holds_for_rows(name: str) -> None:
+    check = bp.derive(NETWORKS[name](), layout="row", jacobian="denominator", sections="network,chain,layers,batch").check()
+    assert [r.equation.label for r in check.rows if not r.passed] == []
+
+
+def test_heads_and_times_are_families_of_matrices() -> None:
+    x = bp.Input("x", (4, 6))
+    h = bp.MultiHeadAttention(2, name="attention")(x)
+    z = bp.Dense(3, name="output")(h)
+    net = bp.Network(z, loss=bp.MeanSquaredError(z, bp.Target("y", (4, 3))), name="heads")
+    derivation = bp.derive(net, sections="network,layers,batch")
+    text = derivation.text()
+    assert "context[h] = attention[h] value[h]" in text
+    assert "∂C/∂W = ∑[t] δ(output)[t]" in text
+    assert derivation.check().passed
+
+
+def deep(layers: int) -> bp.Network:
+    """Many layers that are alike."""
+    a = x = bp.Input("x", (3,))
+    for k in range(1, layers + 1):
+        a = bp.Dense(3, activation="tanh", name=f"h{k}")(a)
+    return bp.Network(a, loss=bp.MeanSquaredError(a, bp.Target("y", x.shape[1:])), name="deep")
+
+
+def test_layers_that_are_alike_are_told_once() -> None:
+    short, long = (bp.derive(deep(k), sections="layers") for k in (9, 18))
+    assert "The same holds" in long.text()
+    assert len(long.text()) < 1.3 * len(short.text())
+    printed = long.text().count("definition of the error")
+    assert printed <= 4
+    labels = [e.label for e in long.document.equations()]
+    assert {f"gradient.h{k}.W" for k in range(1, 19)} <= set(labels), "all of them are checked"
+    assert long.check().passed
+
+
+def test_few_layers_are_told_one_by_one() -> None:
+    assert "The same holds" not in bp.derive(deep(3)).text()
+
+
+def test_layers_that_differ_are_not_told_together() -> None:
+    a = bp.Input("x", (3,))
+    for k in range(1, 13):
+        a = bp.Dense(3, activation="tanh" if k != 6 else "sigmoid", name=f"h{k}")(a)
+    net = bp.Network(a, loss=bp.MeanSquaredError(a, bp.Target("y", (3,))), name="mixed")
+    text = bp.derive(net, sections="layers").text()
+    assert "a(h6) ⊙ (1 − a(h6))" in text

@@ -100,16 +100,6 @@ def test_html_escapes_names() -> None:
     assert mathml(Symbol("<b>&", "upright")) == '<math display="block"><mi>&lt;b&gt;&amp;</mi></math>'
 
 
-@pytest.mark.parametrize("name", list(NETWORKS))
-def test_markdown_is_what_github_knows(name: str) -> None:
-    text = derived(name).markdown()
-    assert text.count("$$") % 2 == 0
-    assert "\\operatorname" not in text
-    for block in re.findall(r"\$\$(.*?)\$\$", text, re.DOTALL):
-        assert "\n\n" not in block
-        assert block.count(r"\begin{aligned}") == block.count(r"\end{aligned}") == 1
-
-
 def test_jupyter_gets_both_forms() -> None:
     derivation = bp.derive(NETWORKS["logits"](), sections="layers")
     assert "<math" in derivation._repr_html_()
@@ -136,3 +126,21 @@ def test_long_formulas_are_broken_before_signs() -> None:
 def test_derivations_do_not_depend_on_the_run() -> None:
     first, second = (bp.derive(NETWORKS["attention"](), sections="network,chain,layers,batch").latex() for _ in range(2))
     assert first == second
+
+
+def test_progress_is_told() -> None:
+    said: list[str] = []
+    derivation = bp.derive(NETWORKS["logits"](), sections="layers", progress=said.append)
+    check = derivation.check()
+    assert said[0] == "writing the section 'layers'"
+    assert said[-1] == f"checking equations: {len(check.rows)} of {len(check.rows)}"
+
+
+def test_a_table_that_is_too_wide_is_set_small() -> None:
+    from bpcompile.derivation.document import Table
+    from bpcompile.derivation.render_latex import block_latex
+
+    rows = tuple(("x" * 30, "y" * 30, "z" * 30) for _ in range(2))
+    wide = block_latex(Table((("a",), ("b",), ("c",)), tuple(tuple((c,) for c in r) for r in rows)))
+    assert r"\footnotesize" in wide
+    assert r"\footnotesize" not in block_latex(Table((("a",),), ((("x",),),)))

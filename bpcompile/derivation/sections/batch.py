@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context, batch_context
-from bpcompile.derivation.document import Block, Claim, Equation, Line, Paragraph, Section, Together
+from bpcompile.derivation.document import Block, Claim, Equation, Line, Paragraph, Section
+from bpcompile.derivation.folding import folded, piece, side_by_side
 from bpcompile.derivation.notation import Number, Operator, Symbol, row
 from bpcompile.derivation.sections.layers import adjoint_symbol, matrix_line, trivial
 from bpcompile.derivation.sections.network import fixed_axes, forward_equations
@@ -37,7 +38,7 @@ def batch_section(context: Context) -> Section | None:
     assert batch.network is not None
     targets = [call.resolve[e.lhs.tensor] for call in batch.network.calls for e in call.equations]
     forward = [e for t in (*dict.fromkeys(targets), LOSS) for e in forward_equations(batch, t)]
-    blocks.append(Together(tuple(map(_here, forward))))
+    blocks += folded([piece(_here(e)) for e in forward], side_by_side)
     blocks.append(Paragraph(("Backwards:",)))
     backward: list[Equation] = []
     for tensor in batch.collected:
@@ -50,7 +51,7 @@ def batch_section(context: Context) -> Section | None:
         left = adjoint_symbol(batch, found)
         kept = distinct([x for x in lines if x.shown != left])
         backward.append(Equation(left, kept, Claim("gradient", tensor), found.axes, f"batch.{tensor}", world="batch"))
-    blocks += [Together(tuple(backward))] if backward else []
+    blocks += folded([piece(e) for e in backward], side_by_side)
     return Section("batch", "The whole batch at once", tuple(blocks))
 
 

@@ -6,10 +6,11 @@ from bpcompile.calculus.derivatives import KINKS
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.document import Block, Bullets, Claim, Equation, Inline, Line, Paragraph, Section, Text
+from bpcompile.derivation.folding import folded, folded_rows, piece
 from bpcompile.derivation.formula import laid_out
 from bpcompile.derivation.local import Local, local_derivatives
 from bpcompile.derivation.matrix import jacobian_form
-from bpcompile.derivation.notation import Big, Fraction, Notation, Operator, Row, Script, Symbol, row
+from bpcompile.derivation.notation import Big, Fraction, Group, Notation, Operator, Row, Script, Symbol, row
 from bpcompile.derivation.view import whole
 from bpcompile.derivation.writing import distinct, line, symbol, text
 from bpcompile.nodes.expressions import children_first
@@ -18,11 +19,10 @@ from bpcompile.nodes.expressions import children_first
 def chain_section(context: Context) -> Section:
     """The one rule, then what each equation contributes to it."""
     blocks: list[Block] = [*rule_in_words(context)]
-    for target in context.stable:
-        if target == LOSS or target in context.view.definitions:
-            continue
-        for local in local_derivatives(context, target):
-            blocks.append(local_equation(context, local))
+    if context.single and not context.time:
+        blocks += layouts(context)
+    targets = [t for t in context.stable if t != LOSS and t not in context.view.definitions]
+    blocks += folded([piece(local_equation(context, x)) for t in targets for x in local_derivatives(context, t)])
     blocks += _kinks(context)
     paths = _several(context)
     if paths:
@@ -59,6 +59,29 @@ def rule_in_words(context: Context) -> list[Block]:
             )
         ),
     ]
+
+
+def layouts(context: Context) -> list[Block]:
+    """How matrices of derivatives are laid out, and what that makes of the rule: where the transpose comes from."""
+    numerator, columns = context.options.jacobian == "numerator", context.layout().columns
+    above, below = ("y", "u") if numerator else ("u", "y")
+    cost, y, u = Symbol(context.names.cost), Symbol("y", "bold"), Symbol("u", "bold")
+    matrix: Notation = _d(y, u)
+    if numerator == columns:
+        matrix = Script(Group(matrix), None, Symbol("⊤", "upright"))
+    parts = (matrix, _d(cost, y)) if columns else (_d(cost, y), matrix)
+    reason = "the sum over the first index is a transpose" if numerator == columns else "no transpose in this layout"
+    return [
+        Paragraph(
+            text(
+                f"Matrices of derivatives are in {context.options.jacobian} layout: ", _d(y, u),
+                " has a row for each element of ", Symbol(above, "bold"), " and a column for each of ", Symbol(below, "bold"),
+                f". Vectors are {context.options.layout}s, and the derivative of the cost by a tensor has the shape of the"
+                " tensor. So a path of the chain rule is, as matrices,",
+            )
+        ),
+        Equation(_d(cost, u), (Line(row(*parts), None, (reason,)),)),
+    ]  # fmt: skip
 
 
 def _d(above: Notation, below: Notation) -> Fraction:
@@ -125,5 +148,5 @@ def _several(context: Context) -> tuple[Text, ...]:
             for k, y in enumerate(readers):
                 parts += [", " if 0 < k < len(readers) - 1 else " and " if k else "", symbol(context, y)]
             items.append(tuple(parts))
-    return tuple(items)
+    return tuple(cells[0] for cells in folded_rows([(item,) for item in items]))
 

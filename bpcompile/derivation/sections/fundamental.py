@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from bpcompile.derivation.abstract import LAST, LAYER, abstract_context, at_layer
 from bpcompile.derivation.axes import places
 from bpcompile.derivation.context import Context
@@ -62,6 +64,13 @@ _FOUR: tuple[tuple[str, str, bool | None], ...] = (
     ("The gradient of a bias", "b", None),
     ("The gradient of a weight", "W", None),
 )
+
+
+_WHY: Final[dict[str, str]] = {
+    "column": "summed over the first index: the transpose",
+    "row": "summed over the first index: a row times the matrix",
+}
+"""Where the transpose comes from, and where it goes."""
 
 
 def _error(general: Context, layer: Expr) -> Notation:
@@ -126,7 +135,7 @@ def _matrix_result(general: Context, a: Adjoint, result: Expr, at: tuple[Expr, .
     found = matrix_form(result, a.axes, layout)
     assert found is not None, "the four equations are products of matrices"
     left = names.adjoint(a.tensor, (laid_out(at[0], names),), "bold")
-    reason = "summed over the first index: the transpose" if label == "BP2" else "matrix form"
+    reason = _WHY[general.options.layout] if label == "BP2" else "matrix form"
     claim = Claim("gradient", a.tensor)
     return Equation(left, (line(names, found, reason, matrix=True),), claim, a.axes, label, world="abstract")
 

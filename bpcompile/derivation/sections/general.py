@@ -7,10 +7,12 @@ from typing import Final
 from bpcompile.derivation.axes import apart, bound_axes, unshadowed
 from bpcompile.derivation.context import Context, with_inputs
 from bpcompile.derivation.document import Block, Claim, Equation, Line, Paragraph, Section
+from bpcompile.derivation.drawn import UNROLLED
 from bpcompile.derivation.features import Feature, features
+from bpcompile.derivation.folding import folded, piece
 from bpcompile.derivation.formula import laid_out
 from bpcompile.derivation.places import integers_simplified
-from bpcompile.derivation.sections.layers import adjoint_symbol, matrix_line, new_definitions
+from bpcompile.derivation.sections.layers import adjoint_symbol, matrix_line, new_definitions, readable
 from bpcompile.derivation.sections.network import fixed_axes
 from bpcompile.derivation.steps import adjoint, inlined
 from bpcompile.derivation.view import tidied
@@ -57,7 +59,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
 }
 """What each feature is called, and what is said about it."""
 
-_UNROLLED: Final = 3
+
 
 
 def general_section(context: Context) -> Section | None:
@@ -65,10 +67,9 @@ def general_section(context: Context) -> Section | None:
     if context.network is None:
         return None
     everything = with_inputs(context)
-    blocks: list[Block] = []
     said: dict[str, None] = {}
-    for feature in features(everything):
-        blocks += _blocks(everything, feature, said)
+    pieces = [piece(*_blocks(everything, feature, said)) for feature in features(everything)]
+    blocks = folded([p for p in pieces if p.blocks])
     if not blocks:
         return None
     words = "Nothing new is needed for the following; each is the one rule, applied to the equation as it stands."
@@ -94,7 +95,7 @@ def _result(context: Context, tensor: str) -> list[Block]:
     a = adjoint(context, tensor)
     if a is None or a.simplified is None or tensor in context.view.definitions:
         return []
-    final = inlined(context, a.simplified, tensor)
+    final = readable(context, inlined(context, a.simplified, tensor), a.simplified)
     lines: list[Line] = [line(context.names, a.simplified), line(context.names, final, "with the derivatives above")]
     lines += matrix_line(context, a, final, fixed_axes(context, a.axes))
     equation = Equation(
@@ -139,7 +140,7 @@ def _times(recursion: Expr, own: str, place: int, time: Axis) -> list[int]:
     assert time.extent is not None
     forward = any(x.value[0] == own and x.args[place].op == "add" for x in loads(recursion))
     times = list(range(time.extent))
-    return (times[::-1] if forward else times)[:_UNROLLED]
+    return (times[::-1] if forward else times)[:UNROLLED]
 
 
 def at_time(e: Expr, time: Axis, t: int) -> Expr:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
-from bpcompile.derivation.document import Block, Claim, Details, Equation, Line, Paragraph, Section, Text
+from bpcompile.derivation.document import NOTHING, Block, Claim, Details, Equation, Line, Paragraph, Section, Text
+from bpcompile.derivation.folding import Piece, folded, piece
 from bpcompile.derivation.formula import laid_out
-from bpcompile.derivation.notation import Notation, Operator, row
+from bpcompile.derivation.notation import Notation, Operator, broken, row, width
 from bpcompile.derivation.numerals import axis_symbol
 from bpcompile.derivation.places import shown
 from bpcompile.derivation.sections.network import fixed_axes
@@ -19,15 +22,15 @@ from bpcompile.nodes.expressions import Axis, Expr, children_first
 
 def layers_section(context: Context) -> Section:
     """From the cost backwards: every adjoint that the record has, step by step."""
-    blocks: list[Block] = []
+    pieces: list[Piece] = []
     for tensor in context.collected:
         if tensor in context.view.definitions or tensor == LOSS:
             continue
         found = adjoint(context, tensor)
         if found is None or trivial(context, found):
             continue
-        blocks += adjoint_blocks(context, found)
-    return Section("layers", "The equations of this network", tuple(blocks))
+        pieces.append(piece(*adjoint_blocks(context, found)))
+    return Section("layers", "The equations of this network", tuple(folded(pieces)))
 
 
 def trivial(context: Context, a: Adjoint) -> bool:
@@ -77,11 +80,21 @@ def lines_of(context: Context, a: Adjoint) -> tuple[Line, ...]:
     lines.append(line(names, result, "terms collected"))
     final = result
     if a.tensor in names.errors or not student:
-        final = inlined(context, result, a.tensor)
+        final = readable(context, inlined(context, result, a.tensor), result)
         lines.append(line(names, final, "with the derivatives above"))
     lines += matrix_line(context, a, final, fixed_axes(context, a.axes))
     left = adjoint_symbol(context, a)
     return distinct([x for x in lines if x.shown != left])
+
+
+MOST_WIDE: Final = 56.0
+"""How many ems a part of a formula may have that cannot be broken."""
+
+
+def readable(context: Context, e: Expr, otherwise: Expr) -> Expr:
+    """A formula with others put in, unless some part of it becomes too wide to be read."""
+    parts = broken(laid_out(e, context.names), MOST_WIDE, MOST_WIDE)
+    return e if all(width(p) <= MOST_WIDE for p in parts) else otherwise
 
 
 def _paths(a: Adjoint) -> str:
@@ -99,19 +112,23 @@ def _contraction(a: Adjoint, contracted: Expr) -> str:
 
 def matrix_line(context: Context, a: Adjoint, tree: Expr, fixed: tuple[Axis, ...]) -> list[Line]:
     """The matrix form, with the shape under each factor; nothing where there is none."""
-    found = matrix_of(context, tree, a.axes, fixed)
+    if all(x in fixed for x in a.axes):
+        return []
+    found, fixed = matrix_of(context, tree, a.axes, fixed)
     if found is None:
         return []
     left = matrix_symbol(context, f"{a.tensor}.bar", a.axes, context.layout(fixed))
     laid = annotated(context, found, a.axes, fixed) if context.options.student else laid_out(found, context.names)
     reason = "summed over the first index: the transpose" if _turns_a_parameter(context, found) else "matrix form"
-    return [Line(row(left, Operator("=", "relation"), laid), found, (reason,), True, "⇒")]
+    return [Line(row(left, Operator("=", "relation"), laid), found, (reason,), True, "⇒", fixed=fixed)]
 
 
 def _turns_a_parameter(context: Context, e: Expr) -> bool:
     """Whether a weight appears transposed."""
     turned = [x.args[0].value[0] for x in children_first(e) if x.op == "transpose" and x.args[0].op == "matrix"]
-    return any(not t.endswith(".bar") and context.tensor(t).role == "parameter" for t in turned)
+    return context.layout().columns and any(
+        not t.endswith(".bar") and context.tensor(t).role == "parameter" for t in turned
+    )
 
 
 def new_definitions(context: Context, a: Adjoint) -> list[Block]:
@@ -128,7 +145,9 @@ def new_definitions(context: Context, a: Adjoint) -> list[Block]:
         axes = context.view.axes(s.axes)
         tree = shown(context, whole(s))
         blocks.append(Paragraph(text("With ", symbol(context, name), " for")))
+        drawn = any(x.op == "draw" for x in children_first(tree))
+        claim = NOTHING if drawn else Claim("value", name)
         blocks.append(
-            Equation(symbol(context, name, axes), (line(context.names, tree),), Claim("value", name), axes, f"forward.{name}")
+            Equation(symbol(context, name, axes), (line(context.names, tree),), claim, axes, f"forward.{name}")
         )
     return blocks

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bpcompile.calculus.forward import LOSS
 from bpcompile.derivation.context import Context
-from bpcompile.derivation.document import Block, Box, Claim, Equation, Paragraph, Picture, Section, Table, Text, Together
+from bpcompile.derivation.document import Block, Box, Claim, Equation, Paragraph, Picture, Section, Table, Text
+from bpcompile.derivation.folding import folded, folded_rows, piece, side_by_side, signature
 from bpcompile.derivation.formula import laid_out
 from bpcompile.derivation.notation import Operator, Symbol, row
 from bpcompile.derivation.places import shown, tensor_axes
@@ -20,7 +21,8 @@ def network_section(context: Context) -> Section:
     blocks: list[Block] = [Paragraph(_introduction(context)), picture(context), symbols(context)]
     blocks.append(Paragraph(("The forward pass computes, in this order" + _side_by_side(context) + ":",)))
     targets = [call.resolve[e.lhs.tensor] for call in network.calls for e in call.equations]
-    blocks.append(Together(tuple(e for t in (*dict.fromkeys(targets), LOSS) for e in forward_equations(context, t))))
+    equations = [e for t in (*dict.fromkeys(targets), LOSS) for e in forward_equations(context, t)]
+    blocks += folded([piece(e) for e in equations], side_by_side)
     rules = _rules(context)
     if rules:
         words = "Before anything is differentiated, the compiler rewrites what overflows or cancels; each rule that fired:"
@@ -38,9 +40,9 @@ def _introduction(context: Context) -> Text:
     )
     if context.single:
         return text(
-            words + "One example is shown, with column vectors; the batch comes in a section of its own. The cost is ",
-            Symbol(context.names.cost), "; its derivative by the pre-activation of a layer is the error ", Symbol("δ"),
-            " of that layer.",
+            words + f"One example is shown, with {context.options.layout} vectors; the batch comes in a section of its own."
+            " The cost is ", Symbol(context.names.cost), "; its derivative by the pre-activation of a layer is the error ",
+            Symbol("δ"), " of that layer.",
         )  # fmt: skip
     return text(
         words + "Its examples meet in the forward pass, so the batch index ", Symbol("n"), " (of ", Symbol("N"),
@@ -72,7 +74,8 @@ def symbols(context: Context) -> Table:
         extra = f", integers below {t.classes}" if t.classes else ""
         size = (dimensions(shape), extra) if shape else ("a number" + extra,)
         rows.append(((symbol(context, name, bold=bool(shape)),), error, size, (f"{name}",)))
-    return Table((("symbol",), ("what",), ("shape",), ("name in the code",)), tuple(rows))
+    few = folded_rows(rows, differing=1)
+    return Table((("symbol",), ("what",), ("shape",), ("name in the code",)), tuple(few))
 
 
 def forward_equations(context: Context, target: str) -> list[Equation]:
@@ -130,7 +133,7 @@ def fixed_axes(context: Context, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
 
 
 def _rules(context: Context) -> Table | None:
-    rows: dict[tuple[object, ...], tuple[Text, ...]] = {}
+    rows: dict[str, tuple[Text, ...]] = {}
     view = context.view
     for r in context.rewritings:
         if r.rule == "value of the forward pass":
@@ -139,7 +142,7 @@ def _rules(context: Context) -> Table | None:
         formula = row(before, Operator("=", "relation"), after)
         if before == after:
             formula = row(before, Operator("⇒", "relation"), Symbol("the sum shifted by its maximum", "upright"))
-        rows.setdefault((r.rule, formula), ((r.rule,), (formula,)))
+        rows.setdefault(signature((r.rule, formula))[0], ((r.rule,), (formula,)))
     return Table((("rule",), ("what became of it",)), tuple(rows.values())) if rows else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bpcompile.derivation.context import Context
 from bpcompile.derivation.document import Block, Inline, Paragraph, Section, Table, Text
+from bpcompile.derivation.folding import folded_rows
 from bpcompile.derivation.notation import Number
 from bpcompile.derivation.writing import symbol, text
 from bpcompile.nodes.expressions import walk_nodes
@@ -60,11 +61,16 @@ def _read_again(context: Context) -> list[tuple[Text, ...]]:
     """Forward values that the backward pass reads, and adjoints with several readers."""
     statements = list(context.program.statements())
     writers = {s.target: s for s in statements}
+    read_by: dict[str, list[Statement]] = {}
+    for r in statements:
+        for tensor in dict.fromkeys(e.value[0] for e in walk_nodes((r.body, *r.subscripts)) if e.op == "load"):
+            if tensor != r.target and r.target not in context.view.definitions:
+                read_by.setdefault(tensor, []).append(r)
     rows: list[tuple[Text, ...]] = []
     for name, s in writers.items():
         if name in context.view.definitions or context.tensor(name).kind != "real":
             continue
-        readers = [r for r in statements if r.target != name and _reads(r, name) and r.target not in context.view.definitions]
+        readers = read_by.get(name, [])
         backward = [r for r in readers if r.origin.phase == "backward"]
         again = backward if s.origin.phase == "forward" else readers if len(readers) > 1 else []
         if not again:
@@ -74,8 +80,5 @@ def _read_again(context: Context) -> list[tuple[Text, ...]]:
             parts += [", " if k else "", symbol(context, r.target)]
         phase = "the forward pass" if s.origin.phase == "forward" else "the backward pass"
         rows.append(((symbol(context, name),), (phase,), tuple(parts)))
-    return rows
+    return folded_rows(rows)
 
-
-def _reads(s: Statement, name: str) -> bool:
-    return any(e.op == "load" and e.value[0] == name for e in walk_nodes((s.body, *s.subscripts)))

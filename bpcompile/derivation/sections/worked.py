@@ -81,7 +81,7 @@ def _too_large(context: Context) -> bool:
 
 
 def _is_matrix(world: World, name: str) -> bool:
-    return world.values.arrays[name].ndim > 0
+    return np.ndim(world.values.arrays[name]) > 0
 
 
 def example_world(context: Context) -> World:
@@ -93,7 +93,7 @@ def example_world(context: Context) -> World:
             guess = nearest(name, known)
             raise BPCompileError(
                 f"The example names '{name}', which is no input, target or parameter.",
-                hint=guess[:1].upper() + guess[1:] or f"There are {', '.join(known)}.",
+                hint=guess or f"There are {', '.join(known)}.",
             )
     drawn = {n: a if a.dtype.kind != "f" else np.round(a, 1) for n, a in random_data(context, context.options.seed, 1).items()}
     data = {n: _fitting(context, n, example[n], drawn[n]) if n in example else a for n, a in drawn.items()}
@@ -139,7 +139,8 @@ def numbers(context: Context, value: Array, tensor: str) -> Notation:
     axes = context.view.axes(tensor_axes(context, tensor))
     shape = orientation(axes, context.layout()) if len(axes) == array.ndim else None
     if array.ndim == 1:
-        return Script(Grid((tuple(_digits(float(v)) for v in array),)), None, Symbol("⊤", "upright"))
+        numbers_ = Grid((tuple(_digits(float(v)) for v in array),))
+        return Script(numbers_, None, Symbol("⊤", "upright")) if context.layout().columns else numbers_
     flipped = shape is not None and shape[0] != axes[0]
     return Grid(tuple(tuple(_digits(float(v)) for v in r) for r in (array.T if flipped else array)))
 
