@@ -57,6 +57,9 @@ class Runtime:
         self._places = _places(facts["parameters"])
         self._state_places = _places(facts["states"])
         self._inputs = facts["inputs"]
+        # The pool lives as long as the process: its threads sleep while there is nothing to do.
+        pool = self._function("pool_new")(facts["threads"]) if facts["threads"] > 1 else ffi.NULL
+        self._parallel = self._function("pool_parallel")(pool) if pool else ffi.NULL
 
     def init(self, seed: int = 0) -> Parameters:
         """Make parameters; the same seed gives the same numbers."""
@@ -184,6 +187,7 @@ class Runtime:
         arena = np.empty(int(self._function("arena_elements")(n)), self.real)
         call = self.ffi.new(f"{self.prefix}_call *")
         call.n, call.params, call.arena = n, self._buffer(params.flat), self._buffer(arena)
+        call.parallel = self._parallel
         keep: list[Any] = [params, arena, state]
         if state is not None and self._state_places:
             call.state = self._buffer(state.flat)

@@ -14,9 +14,11 @@ from rich.console import Console
 from bpcompile import __version__, build, standalone
 from bpcompile.arrays import ArraySpec
 from bpcompile.calculus.gradient import analyze
-from bpcompile.commands.session import Session, open_spec, optimizer_of
+from bpcompile.commands.package_example import example_text
+from bpcompile.commands.session import open_spec, optimizer_of
 from bpcompile.commands.tables import seconds_text, shape_text
 from bpcompile.driver import build_source, c_module, c_prefix, lower
+from bpcompile.driver import compile as compile_network
 from bpcompile.emit.c.source import Interface
 from bpcompile.emit.templates import environment
 from bpcompile.errors import BuildError
@@ -28,11 +30,17 @@ from bpcompile.training.optimizers import Optimizer
 _MOST_CONSTANTS = 10_000  # numbers of an initial value that may stand in the text
 
 
-def compile_spec(spec: Path, console: Console, *, out: Path, dtype: str | None, threads: int | None) -> dict[str, Any]:
+def compile_spec(
+    spec: Path, console: Console, *, out: Path, dtype: str | None, threads: int | None, tune: bool = False
+) -> dict[str, Any]:
     """Write the network of a spec as a package into a folder."""
     session = open_spec(spec)
     with session.step("compile"):
-        path = write_network(session, out, dtype or session.spec.compile.dtype, threads or session.spec.compile.threads)
+        network, section = session.spec.network, session.spec.compile
+        optimizer = optimizer_of(session.spec) if network.losses else None
+        dtype, threads = dtype or section.dtype, threads or section.threads
+        batch = session.spec.training.batch_size if tune else False
+        path = write_network(network, optimizer, out, dtype, threads, tune=batch)
     took = seconds_text(session.seconds["compile"])
     console.print(f"package [bold]{path.name}[/] written to {path} in {took}", highlight=False)
     files = sorted(p.name for p in path.iterdir() if p.is_file())
@@ -46,15 +54,20 @@ def compile_spec(spec: Path, console: Console, *, out: Path, dtype: str | None, 
     }
 
 
-def write_network(session: Session, out: Path, dtype: str, threads: int = 1) -> Path:
-    """Compile the network and write its package; give the package's folder."""
-    network = session.spec.network
-    optimizer = optimizer_of(session.spec) if network.losses else None
+def write_network(
+    network: Network, optimizer: Optimizer | None, out: Path, dtype: str, threads: int = 1, *, tune: bool | int = False
+) -> Path:
+    """Compile a network and write its package; give the package's folder."""
     programs = lower(analyze(network), ("parameters",), optimizer)
     signature = signature_of(network, programs.predict, programs.gradient, dtype)
-    module = c_module(programs, signature, c_prefix(network.name))
-    facts = facts_of(network, signature, module.interface, module.prefix, optimizer)
-    texts = {"__init__.py": init_text(facts, signature), "_runtime.py": Path(standalone.__file__).read_text(encoding="utf-8")}
+    limits = compile_network(network, dtype=dtype, optimizer=optimizer, tune=tune).cost.tuned if tune else {}
+    module = c_module(programs, signature, c_prefix(network.name), limits)
+    facts = facts_of(network, signature, module.interface, module.prefix, optimizer) | {"threads": threads}
+    texts = {
+        "__init__.py": init_text(facts, signature),
+        "_runtime.py": Path(standalone.__file__).read_text(encoding="utf-8"),
+        "example.c": example_text(facts, module.interface, signature),
+    }
     name = package_name(network.name)
     return build.write_package(build_source(module, threads), out, name=name, files=texts, threads=threads)
 
