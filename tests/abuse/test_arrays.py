@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import ctypes
+import gc
+import pickle
+import struct
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +26,22 @@ def model(backend: str) -> bp.Model:
 
 X = np.random.default_rng(0).normal(size=(6, 4))
 Y = np.array([0, 1, 2, 0, 1, 2])
+
+
+class Cuda:
+    """An array of another device: its memory is not to be touched."""
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, **_: object) -> Any:
+        shape = (ctypes.c_int64 * 2)(6, 4)
+        # DLManagedTensor: data, device (CUDA, 0), axes, element type (float, 64 bits, 1 lane), shape, strides, offset, owner
+        fields = struct.pack("PiiiBBHPPQPP", 0xDEAD0000, 2, 0, 2, 2, 64, 1, ctypes.addressof(shape), 0, 0, 0, 0)
+        self.kept = shape, ctypes.create_string_buffer(fields, len(fields))
+        capsule = ctypes.pythonapi.PyCapsule_New
+        capsule.restype, capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+        return capsule(ctypes.addressof(self.kept[1]), b"dltensor", None)
 
 
 class Subclass(np.ndarray[Any, Any]):
@@ -49,6 +71,9 @@ SAME: dict[str, Callable[[np.ndarray], Any]] = {
     "read-only": _read_only,
     "a subclass": lambda a: a.view(Subclass),
     "a list": lambda a: a.tolist(),
+    "a masked array without masks": np.ma.masked_array,
+    "a view of bytes": lambda a: memoryview(np.ascontiguousarray(a)),
+    "more digits": lambda a: a.astype(np.longdouble) if a.dtype.kind == "f" else a.astype(np.uint64),
     "broadcast in memory": lambda a: np.broadcast_to(a[None], (1, *a.shape))[0],
 }
 
@@ -87,6 +112,14 @@ REFUSED: dict[str, tuple[Any, Any]] = {
     "another number of examples": (X, Y[:5]),
     "nothing": (None, Y),
     "a dictionary": ({"x": 1}, Y),
+    "of another device": (Cuda(), Y),
+    "with masked elements": (np.ma.masked_array(X, X > 0), Y),
+    "bytes": (b"abc", Y),
+    "an iterator": (iter(X), Y),
+    "no axes": (np.float64(1), Y),
+    "no columns": (X[:, :0], Y),
+    "lists in lists": ([[[[[1.0]]]]], Y),
+    "labels in a column": (X, Y[:, None]),
 }
 
 
@@ -125,3 +158,72 @@ def test_nan_is_noticed_where_asked() -> None:
     bad[1, 2] = np.nan
     with pytest.raises(BPCompileError):
         m.value_and_grad(m.init(), x=bad, y=Y)
+
+
+WRONG_PARAMETERS: dict[str, Any] = {
+    "another shape": np.zeros((2, 2)), "the axes exchanged": np.zeros((4, 3)), "a number": 0.5, "nothing": None, "text": "a",
+    "complex": np.zeros((3, 4)) * 1j, "objects": np.full((3, 4), None), "dates": np.zeros((3, 4), "datetime64[s]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c"])
+@pytest.mark.parametrize("what", WRONG_PARAMETERS)
+def test_parameters_that_do_not_fit(what: str, backend: str) -> None:
+    m = model(backend)
+    params = m.init(seed=0)
+    want = m.value_and_grad(params, x=X, y=Y)[0]
+    with pytest.raises(BPCompileError):
+        params["a.W"] = WRONG_PARAMETERS[what]
+    with pytest.raises(BPCompileError):
+        m.value_and_grad({**params, "a.W": WRONG_PARAMETERS[what]}, x=X, y=Y)
+    assert m.value_and_grad(params, x=X, y=Y)[0] == want
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c"])
+def test_copies_of_models_and_parameters(backend: str) -> None:
+    m = model(backend)
+    params = m.init(seed=0)
+    want = m.value_and_grad(params, x=X, y=Y)[0]
+    assert copy.copy(m) is m and copy.deepcopy({"model": m})["model"] is m
+    with pytest.raises(BPCompileError, match="not pickled"):
+        pickle.dumps(m)
+    for made in (pickle.loads(pickle.dumps(params)), copy.deepcopy(params)):
+        assert m.value_and_grad(made, x=X, y=Y)[0] == want
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c"])
+def test_bound_arrays_live_as_long_as_they_are_bound(backend: str) -> None:
+    m = model(backend)
+    want = m.value_and_grad(m.init(seed=0), x=X, y=Y)[0]
+    step = model(backend).bind(m.init(seed=0), x=X.copy(), y=Y.copy())
+    gc.collect()
+    filled = [np.full(X.shape, np.nan) for _ in range(100)]
+    assert step()[0] == want and len(filled) == 100
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c"])
+def test_one_model_in_several_threads(backend: str) -> None:
+    m = model(backend)
+    params = m.init(seed=0)
+    wanted = [(loss, np.array(grads["a.W"])) for loss, grads in (m.value_and_grad(params, x=X * k, y=Y) for k in range(1, 5))]
+    wrong: list[object] = []
+
+    def work(k: int) -> None:
+        for _ in range(50):
+            loss, grads = m.value_and_grad(params, x=X * (k + 1), y=Y)
+            if loss != wanted[k][0] or not np.array_equal(grads["a.W"], wanted[k][1]):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("options", [{"wrt": 3}, {"wrt": [1]}, {"flags": "-O1"}, {"flags": [1]}, {"threads": 10**9}, {"dtype": "float16"},
+                                     {"checkpoint": -1}, {"optimizer": "adam"}])  # fmt: skip
+def test_options_of_compile(options: dict[str, Any]) -> None:
+    with pytest.raises(BPCompileError):
+        bp.compile(model("numpy").network, backend="numpy", **options)

@@ -1,48 +1,58 @@
-"""Run the sweeps and write what they found into docs: ``python -m tests.full.trust_report [--networks 3000] [--c 300]``.
+"""Run the sweeps and write what they found into docs: ``python -m tests.full.trust_report [--random-seconds 3600]``.
 
-Writes docs/trust.md (promises, how each is tested, the figures of this run) and docs/mutants.md.
+Writes docs/trust.md (promises, how each is tested, the figures of this run) and docs/mutants.md. Long runs can be made
+before, each by its own command with ``--summary FOLDER/<check>.json`` (``specs.json`` for spec files); ``--summaries FOLDER``
+then takes their figures instead of running them again.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime
-import io
-import time
-from collections import Counter
+import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from bpcompile.stability import check_stability
-from tests.abuse.test_spec_fuzz import mutated, survives
+from tests.abuse.spec_fuzz import fuzz
 from tests.mutation import table
 from tests.mutation.mutants import MUTANTS
-from tests.mutation.test_mutants import verdict
 from tests.numerics.test_stability import STABLE
 from tests.random.regressions import FOUND
-from tests.random.sweep import Sweep, sweep
+from tests.random.sweep import sweep
 
 DOCS = Path(__file__).parents[2] / "docs"
+SHARES = {"pytorch": 0.4, "jax": 0.15, "interpreter": 0.05, "everywhere": 0.25, "float32": 0.15}
+"""How the processor's time for random networks is divided among the checks."""
 PROMISES = """\
 # What is promised, and how it is tested
 
-Written by `python -m tests.full.trust_report`; the figures are those of {date}.
+Written by `python -m tests.full.trust_report`; the figures are those of {date}. Seconds are the processor's.
 
 | promise | how it is tested | last run |
 | --- | --- | --- |
-| gradients are those of the equations | random networks and random equations (products, nested reductions, affine \
-subscripts, gathers, recurrences, batch statistics, state, shared layers) against PyTorch's automatic \
-differentiation of an independent translation; float64, five batch sizes | {numpy} |
-| generated C computes what generated NumPy computes | the same, with random draws, the difference at most 1e-11 of the \
-largest gradient; the arena has a guard behind it | {c} |
-| results do not depend on the number of threads | one and two threads, bit for bit (`tests/random`, slow) | with the tests |
+| gradients are those of the equations | random networks of random equations (products, nested reductions, affine subscripts, \
+gathers, recurrences in both directions and together, batch statistics, state, shared layers and parameters, several losses, \
+penalties), float64, five batch sizes, against PyTorch's automatic differentiation of an independent translation | {pytorch} |
+| | the same against JAX | {jax} |
+| | the same against scalar loops over the equations as typed, one gradient by differences in forty digits | {interpreter} |
+| generated C computes what generated NumPy computes, whatever the number of threads | the same with random draws, batch sizes \
+1, 2, 3, 7 and 17: at most 1e-11 of the largest gradient, or what one unit in the last place of the inputs moves; one thread, \
+two threads and a repeated call bit for bit; a guard behind the arena | {everywhere} |
+| float32 is as good as float32 can be | generated C in float32 against NumPy in float64, within 2^-15 of the largest gradient \
+and what eight half units in the last place of the inputs move; threads and repeated calls bit for bit | {float32} |
 | the user's own check notices a wrong gradient | the generator broken on purpose, a line each in [mutants](mutants.md) | {mutants} |
 | formulas hold over the whole range | stable forms and activations at all magnitudes beside exact values, \
-`bpcompile.stability.check_stability` | {stability} |
+`bpcompile.stability.check_stability`; every function, activation and loss in [numerics](numerics.md) | {stability} |
 | generated C is clean | gcc with -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wdouble-promotion -Wshadow as errors; \
 address and undefined-behaviour sanitizers on random networks (slow) | with the tests |
 | the text is the same in every process | three hash seeds | with the tests |
-| wrong input gets a sentence | spec files changed at random; arrays in every form; hostile names; endless numbers; huge extents | {fuzz} |
+| wrong spec files get a sentence, soon | files changed as trees, as equations and as bytes; read, compiled and derived in 3 GiB, \
+20 s each | {specs} |
+| wrong arrays, options and files get a sentence | every option of every kind of layer with every hostile value; arrays in every \
+form and of other devices; damaged .npz, .csv and safetensors; hostile names; endless numbers; huge extents (`tests/abuse`) | with \
+the tests |
 
 What random networks have found is kept, a test each: `tests/random/regressions.py` has {found} of them.
 
@@ -56,41 +66,50 @@ A derivative's error counts in units of max(1, |f'|).
 """
 
 
-def _figures(run: Sweep) -> str:
-    return f"{run.compared} networks in {run.seconds:.0f} s, {run.failures} wrong ({run.refused} more refused)"
+def _random(figures: dict[str, Any]) -> str:
+    run = f"{figures['compared']} networks in {figures['seconds']:.0f} s, {figures['failures']} wrong"
+    return f"{run} ({figures['refused']} more refused)" if figures["refused"] else run
+
+
+def _specs(figures: dict[str, Any]) -> str:
+    return (
+        f"{figures['files']} files in {figures['seconds']:.0f} s: {figures['refused']} refused, {figures['read']} read, "
+        f"{figures['compiled']} compiled, {figures['derived']} derived, {figures['failures']} failures"
+    )
+
+
+def _summary(folder: Path | None, name: str) -> dict[str, Any] | None:
+    file = folder / f"{name}.json" if folder else None
+    return json.loads(file.read_text()) if file and file.is_file() else None
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", type=int, default=3000)
-    parser.add_argument("--c", type=int, default=300)
-    parser.add_argument("--specs", type=int, default=3000)
+    parser.add_argument("--random-seconds", type=float, default=3600, help="of processor time, for all checks together")
+    parser.add_argument("--spec-seconds", type=float, default=3600, help="of processor time")
+    parser.add_argument("--summaries", type=Path, help="a folder with the summaries of runs that were made before")
     options = parser.parse_args()
-    numpy = sweep(100_000, options.networks, "numpy")
-    c = sweep(200_000, options.c, "c")
-    verdicts = Counter(verdict(m) for m in MUTANTS)
+    runs = {}
+    for k, (check, share) in enumerate(SHARES.items()):
+        found = _summary(options.summaries, check)
+        runs[check] = found or asdict(sweep((k + 1) * 1_000_000, None, check, seconds=share * options.random_seconds))
+    specs = _summary(options.summaries, "specs") or asdict(fuzz(1_000_000, None, seconds=options.spec_seconds))
+    mutants, noticed = table.page()
     reports = {f: [check_stability(f, dtype=d) for d in ("float32", "float64")] for f in STABLE}
-    start = time.perf_counter()
-    for seed in range(options.specs):
-        survives(mutated(100_000 + seed))
-    fuzzed = time.perf_counter() - start
     unstable = sum(not r.passed for pair in reports.values() for r in pair)
     text = PROMISES.format(
         date=datetime.date.today().isoformat(),
-        numpy=_figures(numpy),
-        c=_figures(c),
-        mutants=f"{verdicts['red']} of {len(MUTANTS)} noticed",
+        **{check: _random(figures) for check, figures in runs.items()},
+        specs=_specs(specs),
+        mutants=f"{noticed} of {len(MUTANTS)} noticed",
         stability=f"{len(STABLE)} formulas in two element types, {unstable} with findings",
-        fuzz=f"{options.specs} spec files in {fuzzed:.0f} s",
         found=len(FOUND),
         errors="\n".join(f"| `{f}` | {a.worst:.2g} | {b.worst:.2g} |" for f, (a, b) in reports.items()),
     )
     (DOCS / "trust.md").write_text(text)
-    page = io.StringIO()
-    with contextlib.redirect_stdout(page):
-        table.main()
-    (DOCS / "mutants.md").write_text(page.getvalue())
-    return int(numpy.failures + c.failures + unstable > 0 or verdicts["red"] < len(MUTANTS))
+    (DOCS / "mutants.md").write_text(mutants)
+    failures = sum(figures["failures"] for figures in (*runs.values(), specs))
+    return int(failures + unstable > 0 or noticed < len(MUTANTS))
 
 
 if __name__ == "__main__":

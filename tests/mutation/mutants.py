@@ -261,6 +261,15 @@ C_TEXT = [
     Mutant("C: a loop stops one early", "two paths", _text(r"(\w+) < (\d+|n|end)(;)", r"\1 < \2 - 1\3"), "c"),
     Mutant("C: a sum over one block too few", "wide", _text(r"(\w+) < (\d+|n|end)(;)", r"\1 < \2 - 1\3"), "c"),
     Mutant("C: a sum that starts anew", "recurrence", _text(r"\+= |= (\w+) \+ ", "= "), "c"),
+    Mutant("C: products lose a factor", "wide", _text(r"= (\w+) \* (\w+);", r"= \1;"), "c"),
+    Mutant("C: the last vector of a tile holds one element", "wide",
+           _text(r"last = \(int\)\(here - \(vectors - 1\) \* LANES\)", "last = 1"), "c"),
+    Mutant("C: the first strip of columns alone", "wide", _text(r"unit < end; unit\+\+", "unit < 1; unit++"), "c"),
+    Mutant("C: a tile's rows one element further", "wide", _text(r"left \+ row \* (\d+)", r"left + row * \1 + 1", after="W_bar"), "c"),
+    Mutant("C: an adjoint stored one element further", "two paths", _text(r"(\w+_bar)\[(\w+)\] =", r"\1[\2 + 1] ="), "c"),
+    Mutant("C: a scatter that overwrites", "repeated tokens", _text(r"(net_E_bar\[[^\]]+\]) \+= ", r"\1 = "), "c"),
+    Mutant("C: a kernel that reads another value's place in the arena", "wide",
+           _text(r"batch \+ n \* \d+, \(const real \*\)call", "batch, (const real *)call", after=""), "c"),
 ]
 
 MUTANTS: list[Mutant] = [*DERIVATIVES, *RULE, *PASSES, *C_TEXT]

@@ -21,6 +21,8 @@ CASES: dict[str, tuple[list[str], dict[str, Any], dict[str, Any]]] = {
                 {"parameters": {"V": ("i",)}, "sizes": {"i": 6}}),
     "embedding": (["e[n,d] = E[token[n],d]", "l[n] = sum(e[n,d]**3*(d + 1), d)"], {"token": {"shape": (), "classes": 40}},
                   {"parameters": {"E": ("v", "d")}, "sizes": {"v": 40, "d": 2}}),
+    "repeated tokens": (["e[n,d] = E[30*token[n],d]", "l[n] = sum(e[n,d]**3*(d + 1), d)"], {"token": {"shape": (), "classes": 2}},
+                        {"parameters": {"E": ("v", "d")}, "sizes": {"v": 40, "d": 2}}),
     "pooling": (["z[n,u] = K[u]*x[n,u]", "l[n] = sum(max(z[n,2*h + p], p)**2*(h + 1), h)"], {"x": (6,)},
                 {"parameters": {"K": ("u",)}, "sizes": {"p": 2, "h": 3}}),
     "selection": (["l[n] = sum(where(i < 2, W[i]*x[n,i], V[i]**2), i)"], {"x": (4,)},

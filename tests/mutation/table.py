@@ -12,20 +12,28 @@ PARTS: tuple[tuple[str, list[Mutant]], ...] = (
 )  # fmt: skip
 
 
-def main() -> int:
-    """Print the page; the exit status is 1 if a mutant survives."""
+def page() -> tuple[str, int]:
+    """The page, and how many mutants are noticed."""
     verdicts = {m.name: verdict(m) for m in MUTANTS}
     count = Counter(verdicts.values())
-    print("# Mutants\n")
-    print("The generator is broken on purpose, and the user's own gradient check (`bpcompile check`) must go red each time.")
-    print("This page is written by `python -m tests.mutation.table`.\n")
-    print(f"{len(MUTANTS)} mutants: {', '.join(f'{n} {kind}' for kind, n in sorted(count.items()))}.\n")
+    lines = [
+        "# Mutants\n",
+        "The generator is broken on purpose, and the user's own gradient check (`bpcompile check`) must go red each time.",
+        "This page is written by `python -m tests.mutation.table`.\n",
+        f"{len(MUTANTS)} mutants: {', '.join(f'{n} {kind}' for kind, n in sorted(count.items()))}.\n",
+    ]
     for title, mutants in PARTS:
-        print(f"## {title}\n\n| what is broken | checked on | verdict |\n| --- | --- | --- |")
-        for m in mutants:
-            print(f"| {m.name} | {m.network} ({m.backend}) | {verdicts[m.name]} |")
-        print()
-    return int(count["red"] < len(MUTANTS))
+        lines.append(f"## {title}\n\n| what is broken | checked on | verdict |\n| --- | --- | --- |")
+        lines += [f"| {m.name} | {m.network} ({m.backend}) | {verdicts[m.name]} |" for m in mutants]
+        lines.append("")
+    return "\n".join(lines) + "\n", count["red"]
+
+
+def main() -> int:
+    """Print the page; the exit status is 1 if a mutant survives."""
+    text, noticed = page()
+    print(text, end="")
+    return int(noticed < len(MUTANTS))
 
 
 if __name__ == "__main__":

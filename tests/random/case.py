@@ -10,6 +10,7 @@ import numpy as np
 
 from bpcompile.language.layer import Layer
 from bpcompile.language.network import Network
+from bpcompile.language.penalties import L1, L2
 from bpcompile.language.value import Input, Value
 
 
@@ -25,19 +26,23 @@ class LayerCase:
     sizes: dict[str, int] = field(default_factory=dict)
     outside: dict[str, float] = field(default_factory=dict)
     state: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    shared: dict[str, str] = field(default_factory=dict)
 
     def options(self) -> dict[str, Any]:
-        options = {"parameters": self.parameters, "sizes": self.sizes, "outside": self.outside, "state": self.state}
+        options = {"parameters": self.parameters, "sizes": self.sizes, "outside": self.outside, "state": self.state,
+                   "shared": self.shared}  # fmt: skip
         return {k: v for k, v in options.items() if v}
 
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs, layers and their calls: a call is (layer, names of arguments, names of results)."""
+    """Inputs, layers and their calls: a call is (layer, names of arguments, names of results); weights of losses, penalties."""
 
     inputs: dict[str, tuple[tuple[int, ...], int | None]]
     layers: tuple[LayerCase, ...]
     calls: tuple[tuple[int, tuple[str, ...], tuple[str, ...]], ...]
+    losses: tuple[tuple[float, str], ...]
+    penalties: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = ["import bpcompile as bp"]
@@ -51,7 +56,9 @@ class Case:
             lines.append(f"], inputs={layer.inputs!r}, output={output!r}{rest}, name={layer.name!r})")
         for layer_number, arguments, results in self.calls:
             lines.append(f"{', '.join(results)} = {self.layers[layer_number].name}({', '.join(arguments)})")
-        lines.append(f"net = bp.Network(None, loss={self.calls[-1][2][0]})")
+        loss = " + ".join(name if weight == 1 else f"{weight}*{name}" for weight, name in self.losses)
+        penalties = ", ".join(f"{name!r}: bp.{kind}({factor})" for name, (kind, factor) in self.penalties.items())
+        lines.append(f"net = bp.Network(None, loss={loss}{f', penalties={{{penalties}}}' if penalties else ''})")
         return "\n".join(lines)
 
     def network(self) -> Network:
@@ -66,7 +73,9 @@ class Case:
         for number, arguments, results in self.calls:
             made = layers[number](*(values[a] for a in arguments))
             values |= zip(results, made if isinstance(made, tuple) else (made,), strict=True)
-        return Network(None, loss=values[self.calls[-1][2][0]])
+        losses = [weight * values[name] for weight, name in self.losses]
+        penalties = {name: {"L1": L1, "L2": L2}[kind](factor) for name, (kind, factor) in self.penalties.items()}
+        return Network(None, loss=sum(losses[1:], losses[0]), penalties=penalties)
 
 
 def arrays_of(net: Network, n: int, seed: int = 0) -> dict[str, np.ndarray]:

@@ -10,6 +10,8 @@ from tests.random.choices import Choices, chance, pick
 from tests.random.expressions import BATCH, Known, Sight, expression, leaf
 
 NAMES = ("i", "j", "k", "m", "p", "q")
+Owned = dict[str, tuple[int, ...]]
+"""Parameters of the layers so far, by full name, with their extents."""
 
 
 @dataclass
@@ -22,6 +24,7 @@ class Maker:
     parameters: dict[str, tuple[str, ...]] = field(default_factory=dict)
     state: dict[str, tuple[str, ...]] = field(default_factory=dict)
     outside: dict[str, float] = field(default_factory=dict)
+    shared: dict[str, str] = field(default_factory=dict)
     made: list[Known] = field(default_factory=list)
 
     def indices(self, most: int) -> tuple[str, ...]:
@@ -42,13 +45,15 @@ class Maker:
 
 
 def layer(
-    choices: Choices, name: str, inputs: dict[str, Known], final: bool, draws: bool
+    choices: Choices, name: str, inputs: dict[str, Known], final: bool, draws: bool, owned: Owned
 ) -> tuple[LayerCase, tuple[Known, ...]]:
     """A layer over these inputs; the final one's output is a loss."""
     extents = {i: choices.integer(1, 4) for i in NAMES} | {BATCH: 3}
     for t in inputs.values():  # some indices fit the inputs, so that reads are bare as often as not
         for e in t.dims:
             extents[pick(choices, NAMES)] = e
+    if chance(choices, 15):  # as long as vectors and tiles are, and longer
+        extents[pick(choices, NAMES)] = choices.integer(5, 24)
     sight = Sight(choices, extents, list(inputs.values()), draws=draws)
     m = Maker(choices, sight)
     for t in list(sight.tensors):
@@ -56,8 +61,13 @@ def layer(
             m.outside[t.name] = pick(choices, (0.0, 0.0, 0.5))
             sight.tensors[sight.tensors.index(t)] = Known(t.name, t.dims, t.batch, outside=True)
     for k in range(choices.integer(1, 3)):
-        dims = m.indices(3)
-        m.parameters[f"{'ABCD'[k]}"] = dims
+        borrowed = _borrowed(m, owned) if owned and chance(choices, 20) else None
+        dims = m.indices(3) if borrowed is None else borrowed[1]
+        m.parameters["ABCD"[k]] = dims
+        if borrowed is None:
+            owned[f"{name}.{'ABCD'[k]}"] = tuple(extents[i] for i in dims)
+        else:
+            m.shared["ABCD"[k]] = borrowed[0]
         sight.tensors.append(Known("ABCD"[k], tuple(extents[i] for i in dims), False))
     for k in range(choices.integer(1, 4)):
         pick(choices, (_plain, _plain, _plain, _plain, _recurrence, _argmax, _statistics, _state, _coupled))(m, f"z{k}")
@@ -76,7 +86,20 @@ def layer(
     sizes = {i: e for i, e in extents.items() if i != BATCH}
     sizes = {i: e for i, e in sizes.items() if _mentions(used, i) or any(i in d for d in m.parameters.values())}
     outputs = tuple(t.name for t in output)
-    return LayerCase(name, tuple(m.equations), tuple(inputs), outputs, m.parameters, sizes, m.outside, m.state), output
+    made = LayerCase(name, tuple(m.equations), tuple(inputs), outputs, m.parameters, sizes, m.outside, m.state, m.shared)
+    return made, output
+
+
+def _borrowed(m: Maker, owned: Owned) -> tuple[str, tuple[str, ...]] | None:
+    """Another layer's parameter, and indices for it in this layer."""
+    name = pick(m.choices, sorted(owned))
+    dims: list[str] = []
+    for e in owned[name]:
+        fitting = [i for i in NAMES if m.sight.extents[i] == e and i not in dims]
+        if not fitting:
+            return None
+        dims.append(pick(m.choices, fitting))
+    return name, tuple(dims)
 
 
 def _mentions(text: str, index: str) -> bool:
@@ -192,7 +215,7 @@ def _loss(m: Maker) -> None:
 
 
 def network(choices: Choices, draws: bool = False) -> Case:
-    """A network of one to three layers over one or two real inputs, and sometimes integers."""
+    """A network of one to four layers over one or two real inputs, and sometimes integers."""
     inputs: dict[str, tuple[tuple[int, ...], int | None]] = {}
     known: dict[str, Known] = {}
     for k in range(choices.integer(1, 2)):
@@ -206,6 +229,8 @@ def network(choices: Choices, draws: bool = False) -> Case:
         known["y"] = Known("y", dims, True, classes)
     layers: list[LayerCase] = []
     calls: list[tuple[int, tuple[str, ...], tuple[str, ...]]] = []
+    owned: Owned = {}
+    losses: list[tuple[float, str]] = []
 
     def call(number: int, arguments: tuple[str, ...], prefix: str, output: tuple[Known, ...]) -> None:
         results = tuple(f"{prefix}{number}_{i}" for i in range(len(output)))
@@ -214,16 +239,19 @@ def network(choices: Choices, draws: bool = False) -> Case:
 
     for k in range(choices.integer(0, 2)):  # a state belongs to one call: of two calls the last would set it
         arguments = tuple(name for name in known if not chance(choices, 30)) or tuple(known)[:1]
-        made, output = layer(choices, f"layer{k}", _local(known, arguments), False, draws)
+        made, output = layer(choices, f"layer{k}", _local(known, arguments), False, draws, owned)
         layers.append(made)
         call(k, arguments, "h", output)
         if chance(choices, 40) and not made.state:
             call(k, tuple(_like(choices, known, name) for name in arguments), "g", output)
     arguments = tuple(known)
-    made, output = layer(choices, "last", _local(known, arguments), True, draws)
-    layers.append(made)
-    calls.append((len(layers) - 1, arguments, ("loss",)))
-    return Case(inputs, tuple(layers), tuple(calls))
+    for name in ("beside", "last") if chance(choices, 15) else ("last",):
+        made, output = layer(choices, name, _local(known, arguments), True, draws, owned)
+        layers.append(made)
+        calls.append((len(layers) - 1, arguments, (f"{name}_loss",)))
+        losses.append((1.0 if name == "last" else pick(choices, (0.3, -0.5, 2.0)), f"{name}_loss"))
+    penalties = {name: (pick(choices, ("L2", "L1")), 0.01) for name in sorted(owned) if chance(choices, 8)}
+    return Case(inputs, tuple(layers), tuple(calls), tuple(losses), penalties)
 
 
 def _local(known: dict[str, Known], arguments: tuple[str, ...]) -> dict[str, Known]:

@@ -43,4 +43,7 @@ FOUND: dict[str, tuple[list[str], dict[str, Any], dict[str, Any]]] = {
     "a subscript that is solved for an index beside itself": (
         ["l[n] = sum(x[n,2 - i]*u[n,2*q + i - 1,(q + 2*i) % 3], i, q)"], {"x": (3,), "u": (1, 3)},
         {"sizes": {"i": 3, "q": 3}, "outside": {"u": 0.5}}),
+    "a condition over lanes in the place of a scatter": (
+        ["l[n] = sum(sigmoid(where(k < 4, B[y[n],k], x[n,k % 3])), k)"],
+        {"x": (3,), "y": {"shape": (), "classes": 5}}, {"parameters": {"B": ("k", "j")}, "sizes": {"j": 4, "k": 21}}),
 }  # fmt: skip

@@ -1,19 +1,19 @@
-"""An independent translation of a network's equations to PyTorch, differentiated by PyTorch itself.
+"""An independent translation of a network's equations to arrays of another library, which differentiates them itself.
 
 Every expression is an array over the indices in scope, evaluated straight from the SymPy trees of the equations; nothing of
 the compiler's calculus, programs or emitters is used. Conventions are ours: a maximum's gradient goes to the first element
-that attains it. It runs a random network in some milliseconds, which is what long sweeps need.
+that attains it. What differs between libraries is a row of `Library`.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import sympy
-import torch
 from sympy.core.relational import Relational
 
 from bpcompile.language import symbols as language
@@ -22,17 +22,51 @@ from bpcompile.language.functions import FUNCTION_NAMES
 from bpcompile.language.network import Network
 from bpcompile.language.records import Call
 
-RELATIONS = {"<": torch.lt, "<=": torch.le, ">": torch.gt, ">=": torch.ge, "==": torch.eq, "!=": torch.ne}
+__all__ = ["Library", "Result", "loss_of"]
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Library:
+    """The functions of arrays that a translation needs; reals are float64.
+
+    `put` gives a copy with one step of one axis replaced, `first` the place along the last axis at which a maximum or minimum
+    is first attained, `at` the elements of the last axis at such places. `functions` are those of the language whose name in
+    `namespace` is another.
+    """
+
+    namespace: Any
+    constant: Callable[[Any], Array]
+    real: Callable[[Array], Array]
+    is_real: Callable[[Array], bool]
+    stop: Callable[[Array], Array]
+    read: Callable[[Array, tuple[Array, ...]], Array]
+    floor_divide: Callable[[Array, Array], Array]
+    put: Callable[[Array, int, int, Array], Array]
+    first: Callable[[Array, bool], Array]
+    at: Callable[[Array, Array], Array]
+    functions: Mapping[str, Callable[..., Array]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Loss, gradients by name and the states after the call."""
+
+    loss: float
+    grads: dict[str, np.ndarray]
+    state: dict[str, np.ndarray]
 
 
 @dataclass
 class Scope:
     """The tensors of one call so far and the indices in sight, each an axis of every array."""
 
+    lib: Library
     call: Call
     n: int
-    values: dict[str, Any]
-    starts: dict[str, dict[int, tuple[int, Any]]] = field(default_factory=dict)
+    values: dict[str, Array]
+    starts: dict[str, dict[int, tuple[int, Array]]] = field(default_factory=dict)
     axes: tuple[str, ...] = ()
     training: bool = True
     fixed: dict[str, int] = field(default_factory=dict)
@@ -42,53 +76,37 @@ class Scope:
         return self.n if found is None else found
 
     def within(self, axes: tuple[str, ...], fixed: dict[str, int]) -> Scope:
-        return Scope(self.call, self.n, self.values, self.starts, axes, self.training, fixed)
+        return Scope(self.lib, self.call, self.n, self.values, self.starts, axes, self.training, fixed)
 
 
-@dataclass(frozen=True)
-class Result:
-    """Loss, gradients by name, the states after the call and every tensor's value."""
-
-    loss: float
-    grads: dict[str, np.ndarray]
-    state: dict[str, np.ndarray]
-    values: dict[str, np.ndarray]
-
-
-def value_and_grad(net: Network, arrays: Mapping[str, np.ndarray], n: int, training: bool = True) -> Result:
-    """Loss and gradients with respect to every parameter and real input."""
-    leaves = {k: torch.tensor(v, dtype=torch.float64, requires_grad=True) for k, v in arrays.items()
-              if v.dtype.kind == "f" and k not in net.states}  # fmt: skip
-    values: dict[str, Any] = {k: torch.tensor(v) for k, v in arrays.items() if k not in leaves} | leaves
-    after: dict[str, Any] = {}
+def loss_of(
+    lib: Library, net: Network, arrays: Mapping[str, Array], n: int, training: bool = True
+) -> tuple[Array, dict[str, Array]]:
+    """The loss for these arrays of the library, and the states after the call."""
+    values = dict(arrays)
+    after: dict[str, Array] = {}
     for call in net.calls:
-        scope = Scope(call, n, {}, training=training)
+        scope = Scope(lib, call, n, {}, training=training)
         for local, name in call.resolve.items():
             if name in values:
                 scope.values[local] = values[name]
         moved = _run_call(scope)
         after |= {call.resolve[k]: v for k, v in moved.items()}
         values |= {call.resolve[k]: v for k, v in scope.values.items() if k not in call.layer.state}
-    total: Any = torch.tensor(0.0, dtype=torch.float64)
+    total = lib.constant(0.0)
     for weight, value in net.losses:
-        total = total + weight * torch.mean(values[value.name])
+        total = total + weight * lib.real(values[value.name]).mean()
     for name, info in net.parameters.items():
         l1, l2 = info.penalty
-        total = total + l1 * torch.sum(torch.abs(values[name])) + l2 * torch.sum(values[name] ** 2)
-    grads: Any = [None] * len(leaves)
-    if total.requires_grad:
-        grads = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-    found = {k: np.zeros(v.shape) if g is None else g.numpy() for (k, v), g in zip(leaves.items(), grads, strict=True)}
-    plain = {k: v.detach().numpy() for k, v in values.items()}
-    return Result(float(total), found, {k: v.detach().numpy() for k, v in after.items()}, plain)
+        total = total + l1 * lib.namespace.abs(values[name]).sum() + l2 * (values[name] ** 2).sum()
+    return total, after
 
 
-def _run_call(scope: Scope) -> dict[str, Any]:
+def _run_call(scope: Scope) -> dict[str, Array]:
     """Run the equations; give the next values of states."""
     equations = list(scope.call.equations)
-    groups = _groups(equations, set(scope.call.layer.state))
-    after: dict[str, Any] = {}
-    for group in groups:
+    after: dict[str, Array] = {}
+    for group in _groups(equations, set(scope.call.layer.state)):
         if isinstance(group, list):
             _run_recurrence(scope, group)
         elif group.lhs.tensor in scope.call.layer.state:
@@ -123,12 +141,10 @@ def _groups(equations: list[Equation], states: set[str]) -> list[Equation | list
     return groups
 
 
-def _equation(scope: Scope, e: Equation, fixed: dict[str, int] | None = None) -> Any:
+def _equation(scope: Scope, e: Equation, fixed: dict[str, int] | None = None) -> Array:
     free = tuple(s.name for s in e.lhs.subscripts if isinstance(s, language.Index) and s.name not in (fixed or {}))
-    value = torch.as_tensor(_value(scope.within(free, fixed or {}), e.rhs))
-    if value.dtype == torch.float32:
-        value = value.double()
-    return torch.broadcast_to(value, tuple(scope.extent(i) for i in free))
+    value = _value(scope.within(free, fixed or {}), e.rhs)
+    return scope.lib.namespace.broadcast_to(value, tuple(scope.extent(i) for i in free))
 
 
 def _run_recurrence(scope: Scope, equations: list[Equation]) -> None:
@@ -138,7 +154,7 @@ def _run_recurrence(scope: Scope, equations: list[Equation]) -> None:
     steps = [e for e in equations if e not in starts]
     shapes = {e.lhs.tensor: [s.name for s in e.lhs.subscripts] for e in steps}
     for e in steps:
-        scope.values[e.lhs.tensor] = torch.zeros(tuple(scope.extent(i) for i in shapes[e.lhs.tensor]), dtype=torch.float64)
+        scope.values[e.lhs.tensor] = scope.lib.constant(np.zeros([scope.extent(i) for i in shapes[e.lhs.tensor]]))
     for e in starts:
         at = next(k for k, s in enumerate(e.lhs.subscripts) if not isinstance(s, language.Index))
         scope.starts.setdefault(e.lhs.tensor, {})[int(e.lhs.subscripts[at])] = (at, _equation(scope, e))
@@ -147,25 +163,23 @@ def _run_recurrence(scope: Scope, equations: list[Equation]) -> None:
         for e in steps:
             value = _equation(scope, e, {time: t})
             at = shapes[e.lhs.tensor].index(time)
-            whole = scope.values[e.lhs.tensor].clone()
-            whole.select(at, t).copy_(value)
-            scope.values[e.lhs.tensor] = whole
+            scope.values[e.lhs.tensor] = scope.lib.put(scope.values[e.lhs.tensor], at, t, scope.lib.real(value))
 
 
 def _time(equations: list[Equation]) -> tuple[str, bool]:
+    """The index of time, and whether it runs downwards."""
     tensors = {e.lhs.tensor for e in equations}
+    left = {e.lhs.tensor: [getattr(s, "name", "") for s in e.lhs.subscripts] for e in reversed(equations)}
     for e in equations:
-        lhs = [s.name if isinstance(s, language.Index) else "" for s in e.lhs.subscripts]
         for a in accesses(e.rhs):
             if a.tensor not in tensors:
                 continue
-            for own, s in zip(next([getattr(x, "name", "") for x in o.lhs.subscripts] for o in equations
-                                   if o.lhs.tensor == a.tensor), a.subscripts, strict=True):  # fmt: skip
+            for own, s in zip(left[a.tensor], a.subscripts, strict=True):
                 inside = [i.name for i in s.free_symbols if isinstance(i, language.Index)]
-                if inside == [own] and own in lhs and isinstance(s, sympy.Add):
-                    index = next(i for i in s.free_symbols if isinstance(i, language.Index))
-                    if sympy.simplify(s - index).is_Integer and _steps_everywhere(equations, tensors, own):
-                        return own, int(sympy.simplify(s - index)) > 0
+                if inside == [own] and own in left[e.lhs.tensor] and isinstance(s, sympy.Add):
+                    distance = sympy.simplify(s - language.Index(own))
+                    if distance.is_Integer and _steps_everywhere(equations, tensors, own):
+                        return own, int(distance) > 0
     raise AssertionError("no step")
 
 
@@ -177,9 +191,10 @@ def _steps_everywhere(equations: list[Equation], tensors: set[str], index: str) 
     return all(a.tensor in at and sympy.simplify(a.subscripts[at[a.tensor]] - language.Index(index)).is_Integer for a in reads)
 
 
-def _value(scope: Scope, e: Any) -> Any:
+def _value(scope: Scope, e: Any) -> Array:
+    lib = scope.lib
     if e == language.TRAINING:
-        return torch.tensor(scope.training)
+        return lib.constant(scope.training)
     if isinstance(e, language.Index):
         return _grid(scope, e.name)
     if isinstance(e, language.Access):
@@ -187,16 +202,16 @@ def _value(scope: Scope, e: Any) -> Any:
     if isinstance(e, language.Reduction):
         return _reduction(scope, e)
     if isinstance(e, language.SizeOf):
-        return torch.tensor(scope.extent(e.index.name))
+        return lib.constant(scope.extent(e.index.name))
     if isinstance(e, sympy.Integer):
-        return torch.tensor(int(e))
+        return lib.constant(int(e))
     if e in (sympy.true, sympy.false):
-        return torch.tensor(e == sympy.true)
+        return lib.constant(e == sympy.true)
     if e.is_number and not e.args:
-        return torch.tensor(float(e), dtype=torch.float64)
+        return lib.constant(float(e))
     a = [_value(scope, x) for x in e.args]
     if type(e) in OPERATIONS:
-        return OPERATIONS[type(e)](*a)
+        return OPERATIONS[type(e)](lib, *a)
     if isinstance(e, Relational):
         return RELATIONS[e.rel_op](*a)
     if isinstance(e, (sympy.Add, sympy.Mul)):
@@ -205,78 +220,72 @@ def _value(scope: Scope, e: Any) -> Any:
             total = total + x if isinstance(e, sympy.Add) else total * x
         return total
     if isinstance(e, sympy.Pow):
-        return _real(a[0]) ** a[1] if not e.exp.is_Integer or int(e.exp) < 0 else a[0] ** int(e.exp)
+        return lib.real(a[0]) ** lib.real(a[1]) if not e.exp.is_Integer or int(e.exp) < 0 else a[0] ** int(e.exp)
     name = FUNCTION_NAMES[type(e)]
-    return (FUNCTIONS.get(name) or getattr(torch, name))(*(_real(x) for x in a))
+    return (lib.functions.get(name) or getattr(lib.namespace, name))(*(lib.real(x) for x in a))
 
 
-def _real(x: Any) -> Any:
-    return x if x.dtype == torch.float64 else x.double()
+def _select(lib: Library, c: Array, a: Array, b: Array) -> Array:
+    if lib.is_real(a) or lib.is_real(b):
+        a, b = lib.real(a), lib.real(b)
+    return lib.namespace.where(c, a, b)
 
 
-def _select(c: Any, a: Any, b: Any) -> Any:
-    return torch.where(c, _real(a), _real(b)) if torch.float64 in (a.dtype, b.dtype) else torch.where(c, a, b)
-
-
-OPERATIONS: dict[Any, Callable[..., Any]] = {
-    language.Where: _select,
-    language.StopGradient: lambda x: x.detach(),
-    language.FloorDivide: lambda x, y: torch.div(x, y, rounding_mode="floor"),
-    language.Modulo: torch.remainder,
-    language.Maximum: lambda x, y: _select((x >= y) | torch.isnan(x), x, y),
-    language.Minimum: lambda x, y: _select((x <= y) | torch.isnan(x), x, y),
-    language.LogicalAnd: torch.logical_and,
-    language.LogicalOr: torch.logical_or,
-    language.LogicalNot: torch.logical_not,
+RELATIONS: dict[str, Callable[[Array, Array], Array]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
-    "relu": lambda x: torch.where(x > 0, x, 0.0 * x.detach()),
-    "erf": torch.special.erf,
-    "erfc": torch.special.erfc,
-    "lgamma": torch.lgamma,
-    "gamma": lambda x: torch.exp(torch.lgamma(x)),
-}
+OPERATIONS: dict[Any, Callable[..., Array]] = {
+    language.Where: _select,
+    language.StopGradient: lambda lib, x: lib.stop(x),
+    language.FloorDivide: lambda lib, x, y: lib.floor_divide(x, y),
+    language.Modulo: lambda lib, x, y: lib.namespace.remainder(x, y),
+    language.Maximum: lambda lib, x, y: _select(lib, (x >= y) | (x != x), x, y),
+    language.Minimum: lambda lib, x, y: _select(lib, (x <= y) | (x != x), x, y),
+    language.LogicalAnd: lambda lib, x, y: lib.namespace.logical_and(x, y),
+    language.LogicalOr: lambda lib, x, y: lib.namespace.logical_or(x, y),
+    language.LogicalNot: lambda lib, x: lib.namespace.logical_not(x),
+}  # fmt: skip
 
 
-def _grid(scope: Scope, index: str) -> Any:
+def _grid(scope: Scope, index: str) -> Array:
     if index in scope.fixed:
-        return torch.tensor(scope.fixed[index])
+        return scope.lib.constant(scope.fixed[index])
     shape = [1] * len(scope.axes)
     shape[scope.axes.index(index)] = scope.extent(index)
-    return torch.arange(scope.extent(index)).reshape(shape)
+    return scope.lib.constant(np.arange(scope.extent(index)).reshape(shape))
 
 
-def _access(scope: Scope, e: Any) -> Any:
+def _access(scope: Scope, e: Any) -> Array:
     array = scope.values[e.tensor]
     if not e.subscripts:
         return array
-    places = [torch.as_tensor(_value(scope, s)) for s in e.subscripts]
-    inside = torch.tensor(True)
+    lib = scope.lib
+    places = [_value(scope, s) for s in e.subscripts]
+    inside = lib.constant(True)
     for p, extent in zip(places, array.shape, strict=True):
         inside = inside & (p >= 0) & (p < extent)
-    kept = tuple(torch.clamp(p, 0, extent - 1) for p, extent in zip(places, array.shape, strict=True))
-    found = array[kept]
-    if array.dtype != torch.float64:
+    kept = tuple(lib.namespace.clip(p, 0, extent - 1) for p, extent in zip(places, array.shape, strict=True))
+    found = lib.read(array, kept)
+    if not lib.is_real(array):
         return found
-    outside: Any = scope.call.tensors[e.tensor].outside
-    otherwise: Any = torch.tensor(0.0 if outside is None else float(outside), dtype=torch.float64)
+    outside = scope.call.tensors[e.tensor].outside
+    otherwise = lib.constant(0.0 if outside is None else float(outside))
     for place, (at, value) in scope.starts.get(e.tensor, {}).items():
         others = tuple(p for k, p in enumerate(kept) if k != at)
-        otherwise = torch.where(places[at] == place, value[others] if others else value, otherwise)
-    return torch.where(inside, found, otherwise)
+        otherwise = lib.namespace.where(places[at] == place, lib.read(value, others) if others else value, otherwise)
+    return lib.namespace.where(inside, found, otherwise)
 
 
-def _reduction(scope: Scope, e: Any) -> Any:
+def _reduction(scope: Scope, e: Any) -> Array:
+    lib = scope.lib
     bound = tuple(i.name for i in e.indices)
     inner = scope.within((*scope.axes, *bound), scope.fixed)
     # Arrays of the outer scope have one axis fewer for each bound index: they are all made anew inside.
-    body = torch.broadcast_to(torch.as_tensor(_value(inner, e.body)), tuple(inner.extent(i) for i in inner.axes))
+    body = lib.namespace.broadcast_to(_value(inner, e.body), tuple(inner.extent(i) for i in inner.axes))
     flat = body.reshape(*body.shape[: len(scope.axes)], -1)
     if e.kind == "sum":
         return flat.sum(-1)
     if e.kind == "mean":
-        return _real(flat).mean(-1)
-    plain = flat.detach().numpy()
-    first = torch.as_tensor(np.argmax(plain, -1) if e.kind.endswith("max") else np.argmin(plain, -1))
-    return first if e.kind.startswith("arg") else torch.take_along_dim(flat, first[..., None], -1)[..., 0]
+        return lib.real(flat).mean(-1)
+    first = lib.first(flat, e.kind.endswith("max"))
+    return first if e.kind.startswith("arg") else lib.at(flat, first)
