@@ -25,10 +25,10 @@ from bpcompile.check_report import CheckReport, CheckRow, finite
 from bpcompile.driver import build_ahead
 from bpcompile.driver import compile as compile_network
 from bpcompile.errors import CheckError
+from bpcompile.language.network import Network
 from bpcompile.parameters import Gradients, Parameters, State
 
 if TYPE_CHECKING:
-    from bpcompile.language.network import Network
     from bpcompile.model import Model
 
 Array = NDArray[Any]
@@ -101,6 +101,8 @@ def check_gradients(
     ArrayError
         If arrays or parameters do not fit.
     """
+    if not isinstance(net, Network):
+        raise CheckError(f"check_gradients takes a Network, not {type(net).__name__}.", hint="Write bp.Network(z, loss=...).")
     whole_number("samples", samples, 1), whole_number("examples", examples, 1)
     if not seconds > 0:
         raise CheckError(f"'seconds' must be a positive number, and is {seconds!r}.")

@@ -18,7 +18,6 @@ app = typer.Typer(
     help="Networks as equations in; verified gradients, dependency-free C and a trained network out.",
     epilog="Exit status: 0 all is well, 1 a gradient is wrong (or a formula unstable, where asked), 2 the input is wrong.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,6 +34,9 @@ DtypeOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads; results do not depend on it.", show_default=False)
+]
+TuneOption = Annotated[
+    bool, typer.Option("--tune", help="First search for the fastest kernels on this processor; remembered afterwards.")
 ]
 EpochsOption = Annotated[
     int | None, typer.Option("--epochs", min=1, help="Epochs, instead of those of the spec.", show_default=False)
@@ -81,6 +83,7 @@ def compile_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder in which the package is put.")] = Path("build"),
     dtype: DtypeOption = None,
     threads: ThreadsOption = None,
+    tune: TuneOption = False,
     as_json: Json = False,
 ) -> None:
     """Write the network as an importable package, with its .c and .h; it needs only NumPy and cffi's runtime.
@@ -89,7 +92,7 @@ def compile_command(
     """
     from bpcompile.commands.package import compile_spec
 
-    _finish(compile_spec(spec, _console(as_json), out=out, dtype=dtype, threads=threads), as_json)
+    _finish(compile_spec(spec, _console(as_json), out=out, dtype=dtype, threads=threads, tune=tune), as_json)
 
 
 @app.command()
@@ -106,15 +109,26 @@ def check(
         bool,
         typer.Option(
             "--stability",
-            help="Also compare the network's elementwise formulas with exact arithmetic over the whole range of its "
-            "element type, values that the network never reaches included; exit status 1 where one overflows or loses "
-            "its digits.",
+            help="Also compare the network's formulas with exact arithmetic over the whole range of its element type; exit "
+            "status 1 where one overflows or loses its digits. What the equations tell of a variable (a variance is never "
+            "negative) is taken into account.",
         ),
     ] = False,
     formula: Annotated[
         str | None,
         typer.Option(
-            help="Instead of a spec: compare this formula of one to three variables so, in float32.", show_default=False
+            help="Instead of a spec: compare this formula so, in float32: of one to three variables, or with a reduction, "
+            "such as log(sum(exp(z[i]), i)).",
+            show_default=False,
+        ),
+    ] = None,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--range",
+            metavar="<name>=<low>:<high>",
+            help="What a variable of the formulas can be, such as v=0:inf, where the equations do not tell; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     as_json: Json = False,
@@ -132,11 +146,11 @@ def check(
         )
     console = _console(as_json)
     if formula is not None:
-        result, passed = check_formula(formula, console, backend=backend)
+        result, passed = check_formula(formula, console, backend=backend, ranges=ranges or ())
     else:
         assert spec is not None
         result, passed = check_spec(
-            spec, console, backend=backend, stability=stability,
+            spec, console, backend=backend, stability=stability, ranges=ranges or (),
             samples=samples, examples=examples, seed=seed, seconds=seconds,
         )  # fmt: skip
     _finish(result, as_json, ok=passed)
@@ -154,13 +168,14 @@ def train(
     backend: BackendOption = None,
     dtype: DtypeOption = None,
     threads: ThreadsOption = None,
+    tune: TuneOption = False,
     as_json: Json = False,
 ) -> None:
     """Train as the spec says. Control-C ends training and keeps the parameters."""
     from bpcompile.commands.run import train_spec
 
     target = spec.with_suffix(".safetensors") if out is None else out
-    changes = {"backend": backend, "dtype": dtype, "threads": threads}
+    changes = {"backend": backend, "dtype": dtype, "threads": threads, "tune": tune}
     _finish(train_spec(spec, _console(as_json), out=target, epochs=epochs, resume=resume, **changes), as_json)
 
 
@@ -189,6 +204,9 @@ def derive(
         str, typer.Option(help="Matrices of derivatives in [bold]numerator[/] or [bold]denominator[/] layout.")
     ] = "numerator",
     activation: Annotated[str, typer.Option(help="The letter of an unspecified activation: sigma, f, g, phi or h.")] = "sigma",
+    layers: Annotated[
+        str, typer.Option(help="What stands for a layer: [bold]names[/], [bold]numbers[/], or numbers for long names alone.")
+    ] = "auto",
     fragment: Annotated[
         bool, typer.Option("--fragment", help="For another document, without head and foot; .tex and .html only.")
     ] = False,
@@ -202,7 +220,7 @@ def derive(
 
     result = derive_spec(
         spec, _console(as_json), out=out, fragment=fragment, sections=sections, level=level, layout=layout,
-        superscript=superscript, jacobian=jacobian, activation=activation,
+        superscript=superscript, jacobian=jacobian, activation=activation, layers=layers,
     )  # fmt: skip
     _finish(result, as_json)
 
@@ -234,6 +252,7 @@ def bench(
     profile: Annotated[bool, typer.Option("--profile", help="Also show where the time goes, kernel by kernel.")] = False,
     dtype: DtypeOption = None,
     threads: ThreadsOption = None,
+    tune: TuneOption = False,
     as_json: Json = False,
 ) -> None:
     """Time the loss with its gradients: C, NumPy, and the frameworks that are installed.
@@ -244,7 +263,7 @@ def bench(
 
     changes = {"dtype": dtype, "threads": threads}
     result = bench_spec(
-        spec, _console(as_json), batch=batch, seconds=seconds, frameworks=frameworks, profiled=profile, **changes
+        spec, _console(as_json), batch=batch, seconds=seconds, frameworks=frameworks, profiled=profile, tune=tune, **changes
     )
     _finish(result, as_json)
 

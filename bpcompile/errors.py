@@ -6,7 +6,10 @@ Every message is a sentence in the user's own names: what was expected, what cam
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 __all__ = [
     "ArrayError",
@@ -22,8 +25,12 @@ __all__ = [
     "ShapeError",
     "SpecError",
     "TrainingError",
+    "check_arguments",
+    "named_options",
     "nearest",
 ]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class BPCompileError(Exception):
@@ -118,7 +125,9 @@ class BPCompileWarning(UserWarning):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``did you mean 'relu'?`` for the known name closest to `name`, or an empty string.
+    """Return ``Did you mean 'relu'?`` for the known name closest to `name`, or an empty string.
+
+    A name that is near to how another one begins is near to it: ``softmx`` to ``softmax_cross_entropy``.
 
     Parameters
     ----------
@@ -129,5 +138,69 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     candidates = sorted(set(known))
     folded = {candidate.casefold(): candidate for candidate in reversed(candidates)}
-    close = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
-    return f"did you mean '{folded[close[0]]}'?" if close else ""
+    typed = name.casefold()
+    close = difflib.get_close_matches(typed, list(folded), n=1, cutoff=0.6)
+    if not close and len(typed) >= 4:
+        starts = {candidate[: len(typed) + 1]: candidate for candidate in reversed(folded) if len(candidate) > len(typed)}
+        close = [starts[start] for start in difflib.get_close_matches(typed, list(starts), n=1, cutoff=0.75)]
+    return f"Did you mean '{folded[close[0]]}'?" if close else ""
+
+
+def check_arguments(
+    signature: inspect.Signature,
+    positional: Sequence[object],
+    named: Mapping[str, object],
+    what: str,
+    error: type[BPCompileError],
+) -> None:
+    """Refuse arguments that do not fit a signature, with the nearest name that does.
+
+    Parameters
+    ----------
+    signature : inspect.Signature
+        What fits.
+    positional, named : sequence, mapping
+        What came.
+    what : str
+        What the arguments are for, as messages call it: ``Dense``.
+    error : type
+        The class of the error.
+    """
+    known = [p for p in signature.parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    names = [p.name for p in known]
+    kinds = {p.kind for p in signature.parameters.values()}
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        for name in named:
+            if name not in names:
+                guess = nearest(name, names)
+                hint = guess or f"There are {', '.join(names)}."
+                raise error(f"{what} has no option '{name}'.", hint=hint)
+    free = [p for p in known if p.kind is not p.KEYWORD_ONLY]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds and len(positional) > len(free):
+        raise error(
+            f"{what} takes at most {len(free)} options without a name, and {len(positional)} came.",
+            hint=f"Write names: {', '.join(f'{n}=...' for n in names)}.",
+        )
+    placed = {p.name for p in free[: len(positional)]}
+    for name in named:
+        if name in placed:
+            raise error(f"{what} was given '{name}' twice: by its place and by its name.")
+    for p in known:
+        if p.default is p.empty and p.name not in placed and p.name not in named:
+            raise error(f"{what} needs '{p.name}'.", hint=f"Write {p.name}=... .")
+
+
+def named_options(error: type[BPCompileError]) -> Callable[[_Function], _Function]:
+    """Make a function refuse names that it does not know with an error of ours, and with the nearest name that it knows."""
+
+    def decorate(function: _Function) -> _Function:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def checked(*positional: Any, **named: Any) -> Any:
+            check_arguments(signature, positional, named, function.__name__, error)
+            return function(*positional, **named)
+
+        return checked  # type: ignore[return-value]
+
+    return decorate

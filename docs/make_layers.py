@@ -16,6 +16,7 @@ from bpcompile.calculus.freeze import Name, Scope, freeze_equations
 from bpcompile.derivation.formula import laid_out
 from bpcompile.derivation.latex import latex
 from bpcompile.derivation.names import Names, Printed
+from bpcompile.derivation.render_markdown import display
 from bpcompile.language.equation import accesses
 from bpcompile.language.records import Call
 from bpcompile.nodes.expressions import load
@@ -45,6 +46,13 @@ SHOWN: dict[str, list[tuple[str, Callable[[], Any]]]] = {
         ("LowRank(4, 2)", lambda: bp.LowRank(4, 2)(x(3))),
         ("WeightNormalization(Dense(4))", lambda: bp.WeightNormalization(bp.Dense(4))(x(3))),
     ],
+    "Activations as layers": [
+        ("Activation(\"swish\")", lambda: bp.Activation("swish")(x(3))),
+        ("ReLU(6.0)", lambda: bp.ReLU(6.0)(x(3))),
+        ("LeakyReLU()", lambda: bp.LeakyReLU()(x(3))),
+        ("ELU(0.5)", lambda: bp.ELU(0.5)(x(3))),
+        ("Softmax()", lambda: bp.Softmax()(x(3))),
+    ],
     "Combining": [
         ("Add()", lambda: bp.Add()(x(3), other("u", 3))),
         ("Subtract()", lambda: bp.Subtract()(x(3), other("u", 3))),
@@ -60,30 +68,44 @@ SHOWN: dict[str, list[tuple[str, Callable[[], Any]]]] = {
         ("Reshape((2, 3))", lambda: bp.Reshape((2, 3))(x(6))),
         ("Permute((2, 1))", lambda: bp.Permute((2, 1))(x(3, 4))),
         ("RepeatVector(5)", lambda: bp.RepeatVector(5)(x(3))),
+        ("Masking()", lambda: bp.Masking()(x(5, 2))),
         ("ZeroPadding1D(1)", lambda: bp.ZeroPadding1D(1)(x(5, 2))),
         ("ZeroPadding2D(1)", lambda: bp.ZeroPadding2D(1)(x(3, 8, 8))),
+        ("ZeroPadding3D(1)", lambda: bp.ZeroPadding3D(1)(x(3, 4, 4, 4))),
+        ("Cropping1D(1)", lambda: bp.Cropping1D(1)(x(5, 2))),
         ("Cropping2D(1)", lambda: bp.Cropping2D(1)(x(3, 8, 8))),
+        ("Cropping3D(1)", lambda: bp.Cropping3D(1)(x(3, 4, 4, 4))),
         ("UpSampling1D(2)", lambda: bp.UpSampling1D(2)(x(5, 2))),
         ("UpSampling2D(2)", lambda: bp.UpSampling2D(2)(x(3, 8, 8))),
+        ("UpSampling3D(2)", lambda: bp.UpSampling3D(2)(x(3, 4, 4, 4))),
     ],
     "Convolution": [
         ('Conv1D(8, 3, padding="causal")', lambda: bp.Conv1D(8, 3, padding="causal")(x(16, 4))),
         ("Conv2D(8, 3, strides=2, padding=1)", lambda: bp.Conv2D(8, 3, 2, 1)(x(3, 8, 8))),
         ("Conv2D(8, 3, groups=2)", lambda: bp.Conv2D(8, 3, groups=2)(x(4, 8, 8))),
         ("Conv3D(8, 3)", lambda: bp.Conv3D(8, 3)(x(2, 5, 5, 5))),
+        ("DepthwiseConv1D(3)", lambda: bp.DepthwiseConv1D(3)(x(16, 4))),
         ("DepthwiseConv2D(3)", lambda: bp.DepthwiseConv2D(3)(x(3, 8, 8))),
+        ("SeparableConv1D(8, 3)", lambda: bp.SeparableConv1D(8, 3)(x(16, 4))),
         ("SeparableConv2D(8, 3)", lambda: bp.SeparableConv2D(8, 3)(x(3, 8, 8))),
+        ("Conv1DTranspose(8, 2, strides=2)", lambda: bp.Conv1DTranspose(8, 2, 2)(x(8, 3))),
         ("Conv2DTranspose(8, 2, strides=2)", lambda: bp.Conv2DTranspose(8, 2, 2)(x(3, 4, 4))),
+        ("Conv3DTranspose(8, 2, strides=2)", lambda: bp.Conv3DTranspose(8, 2, 2)(x(3, 4, 4, 4))),
     ],
     "Pooling": [
         ("MaxPooling1D(2)", lambda: bp.MaxPooling1D(2)(x(8, 3))),
         ("MaxPooling2D(2)", lambda: bp.MaxPooling2D(2)(x(3, 8, 8))),
+        ("MaxPooling3D(2)", lambda: bp.MaxPooling3D(2)(x(3, 4, 4, 4))),
         ("AveragePooling1D(2)", lambda: bp.AveragePooling1D(2)(x(8, 3))),
         ("AveragePooling2D(3, strides=2, padding=1)", lambda: bp.AveragePooling2D(3, 2, 1)(x(3, 8, 8))),
+        ("AveragePooling3D(2)", lambda: bp.AveragePooling3D(2)(x(3, 4, 4, 4))),
         ("GlobalAveragePooling1D()", lambda: bp.GlobalAveragePooling1D()(x(8, 3))),
         ("GlobalAveragePooling2D()", lambda: bp.GlobalAveragePooling2D()(x(3, 8, 8))),
+        ("GlobalAveragePooling3D()", lambda: bp.GlobalAveragePooling3D()(x(3, 4, 4, 4))),
         ("GlobalMaxPooling1D()", lambda: bp.GlobalMaxPooling1D()(x(8, 3))),
         ("GlobalMaxPooling2D()", lambda: bp.GlobalMaxPooling2D()(x(3, 8, 8))),
+        ("GlobalMaxPooling3D()", lambda: bp.GlobalMaxPooling3D()(x(3, 4, 4, 4))),
+        ("AdaptiveAveragePooling1D(3)", lambda: bp.AdaptiveAveragePooling1D(3)(x(8, 3))),
         ("AdaptiveAveragePooling2D(3)", lambda: bp.AdaptiveAveragePooling2D(3)(x(3, 8, 8))),
     ],
     "Normalization": [
@@ -91,6 +113,7 @@ SHOWN: dict[str, list[tuple[str, Callable[[], Any]]]] = {
         ("LayerNormalization()", lambda: bp.LayerNormalization()(x(8, 4))),
         ("RMSNormalization()", lambda: bp.RMSNormalization()(x(8, 4))),
         ("GroupNormalization(2)", lambda: bp.GroupNormalization(2)(x(4, 8, 8))),
+        ("UnitNormalization()", lambda: bp.UnitNormalization()(x(8, 4))),
         ("InstanceNormalization()", lambda: bp.InstanceNormalization()(x(3, 8, 8))),
     ],
     "Noise while training": [
@@ -117,7 +140,7 @@ SHOWN: dict[str, list[tuple[str, Callable[[], Any]]]] = {
     ],
 }
 
-MADE_OF_LAYERS = ("Bidirectional", "Residual", "ResidualBlock", "Sequential", "TransformerEncoderLayer",
+MADE_OF_LAYERS = ("Bidirectional", "Residual", "ResidualBlock", "Sequential", "TimeDistributed", "TransformerEncoderLayer",
                   "TransformerDecoderLayer")  # fmt: skip
 
 HEAD = """# The layers
@@ -153,9 +176,9 @@ def entry(title: str, make: Callable[[], Any]) -> str:
     outside = [f"`{name}` is {value:g} outside" for name, value in call.layer.outside.items()]
     read = {a.tensor for e in call.equations for a in accesses(e.rhs)}
     facts = [*([f"Parameters: {', '.join(shapes)}"] if shapes else []), *(o for o in outside if o.split("`")[1] in read)]
-    body = r" \\ ".join(line.replace(" = ", " &= ", 1) for line in equations(call))
+    body = " \\\\\n".join(line.replace(" = ", " &= ", 1) for line in equations(call))
     lines = [f"### `{title}`", "", summary, "", *([f"{'; '.join(facts)}.", ""] if facts else [])]
-    return "\n".join([*lines, f"$$\\begin{{aligned}} {body} \\end{{aligned}}$$", ""])
+    return "\n".join([*lines, display(f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"), ""])
 
 
 def page() -> str:

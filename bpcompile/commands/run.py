@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -274,7 +274,13 @@ def _epoch_text(epoch: Epoch, history: History) -> str:
 
 
 def check_spec(
-    spec: Path, console: Console, *, backend: str | None = None, stability: bool = False, **options: Any
+    spec: Path,
+    console: Console,
+    *,
+    backend: str | None = None,
+    stability: bool = False,
+    ranges: Sequence[str] = (),
+    **options: Any,
 ) -> tuple[dict[str, Any], bool]:
     """Check the gradients of a spec's network, on its own data where it names some; where asked, its formulas too."""
     session = open_spec(spec)
@@ -284,15 +290,18 @@ def check_spec(
     if not stability:
         return report.to_dict(), report.passed
     with session.step("stability"):
-        found = check_stability(session.spec.network, dtype=session.spec.compile.dtype, backend=backend or "numpy")
+        network, dtype = session.spec.network, session.spec.compile.dtype
+        found = check_stability(network, dtype=dtype, backend=backend or "numpy", ranges=ranges)
     show_stability(console, found)
     passed = report.passed and found.passed
     return {**report.to_dict(), "passed": passed, "stability": found.to_dict()}, passed
 
 
-def check_formula(formula: str, console: Console, *, backend: str | None) -> tuple[dict[str, Any], bool]:
+def check_formula(
+    formula: str, console: Console, *, backend: str | None, ranges: Sequence[str] = ()
+) -> tuple[dict[str, Any], bool]:
     """Look at one formula over the whole range of float32."""
-    found = check_stability(formula, backend=backend or "numpy")
+    found = check_stability(formula, backend=backend or "numpy", ranges=ranges)
     show_stability(console, found)
     return {"passed": found.passed, "stability": found.to_dict()}, found.passed
 
@@ -309,6 +318,8 @@ def train_spec(
     """Train only."""
     session = open_spec(spec)
     split = data_of(session)
+    if changes.get("tune"):
+        changes["tune"] = session.spec.training.batch_size
     model = compiled(session, **changes)
     show_compiled(console, session, model)
     start = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bpcompile.errors import BPCompileWarning, DataError
+from bpcompile.errors import BPCompileWarning, DataError, TrainingError
 from bpcompile.language.spec import SpecFile, load_spec
 from bpcompile.training.data import Field, load_data
 from bpcompile.training.split import Split, scale_split, split_data
@@ -60,7 +60,11 @@ def optimizer_of(spec: SpecFile) -> Optimizer:
     options: dict[str, float] = dict(spec.training.options)
     if spec.training.learning_rate is not None:
         options["learning_rate"] = spec.training.learning_rate
-    return optimizer_named(spec.training.optimizer, **options)
+    try:
+        return optimizer_named(spec.training.optimizer, **options)
+    except TrainingError as error:
+        named = next((name for name in options if f"'{name}'" in error.message or error.message.startswith(name)), "optimizer")
+        spec.fail(("training", named), error)
 
 
 def compiled(session: Session, **changes: Any) -> Model:
@@ -87,10 +91,16 @@ def data_of(session: Session) -> Split:
         raise DataError("The spec has no table [data].", hint='Add one: [data] with source = "sklearn:digits" or a file.')
     inputs = [_field(v) for v in network.inputs.values()]
     targets = [_field(v) for v in network.targets.values()]
+    key = "source"
     with session.step("data"):
-        dataset = load_data(section.source, session.spec.folder, inputs, targets, columns=section.columns or None)
-        split = split_data(dataset, targets, test_fraction=section.test_fraction, seed=section.seed)
-        return scale_split(split, section.scale, inputs)
+        try:
+            dataset = load_data(section.source, session.spec.folder, inputs, targets, columns=section.columns or None)
+            key = "test_fraction"
+            split = split_data(dataset, targets, test_fraction=section.test_fraction, seed=section.seed)
+            key = "scale"
+            return scale_split(split, section.scale, inputs)
+        except DataError as error:
+            session.spec.fail(("data", key), error)
 
 
 def checked(session: Session, data: Mapping[str, Array] | None, *, model: Model | None = None, **options: Any) -> CheckReport:

@@ -280,4 +280,19 @@ def facts_of(condition: Any, extents: Mapping[str, int | None], holds: bool = Tr
         return (_combine(difference, _constant(-1)),)
     if kind in (sympy.Le, sympy.Ge):
         return (difference,)
-    return (difference, _combine(left, right, -1)) if kind is sympy.Eq else ()
+    if kind is sympy.Eq:
+        return difference, _combine(left, right, -1)
+    return _beside(difference, extents)
+
+
+def _beside(difference: Affine, extents: Mapping[str, int | None]) -> tuple[Affine, ...]:
+    """What is known of an index that is not its first (or not its last) value: ``t != 0`` is ``t - 1 >= 0``."""
+    if len(difference.terms) != 1 or abs(difference.terms[0][1]) != 1:
+        return ()
+    name, factor = difference.terms[0]
+    if not isinstance(name, str):
+        return ()
+    excluded, extent = -factor * difference.constant, extents.get(name)
+    if excluded == 0:
+        return (Affine(((name, 1),), -1),)
+    return (Affine(((name, -1),), extent - 2),) if extent is not None and excluded == extent - 1 else ()

@@ -15,9 +15,11 @@ from bpcompile.errors import LanguageError, nearest
 __all__ = [
     "INITIALIZERS",
     "Constant",
+    "Identity",
     "Initializer",
     "Normal",
     "Orthogonal",
+    "TruncatedNormal",
     "Uniform",
     "VarianceScaling",
     "fans",
@@ -84,6 +86,34 @@ class Normal:
 
 
 @dataclass(frozen=True)
+class TruncatedNormal:
+    """Normal random numbers, drawn anew where they lie more than two standard deviations from the mean."""
+
+    std: float = 0.05
+    mean: float = 0.0
+
+    def fill(self, rng: np.random.Generator, shape: Sequence[int], fan_in: int, fan_out: int) -> Values:  # noqa: ARG002
+        """Return the first values."""
+        values = rng.normal(size=tuple(shape))
+        while (far := np.abs(values) > 2).any():
+            values = np.where(far, rng.normal(size=tuple(shape)), values)
+        return self.mean + self.std * values
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Ones (times `gain`) on the diagonal of a matrix, zeros beside it."""
+
+    gain: float = 1.0
+
+    def fill(self, rng: np.random.Generator, shape: Sequence[int], fan_in: int, fan_out: int) -> Values:  # noqa: ARG002
+        """Return the first values."""
+        if len(shape) != 2:
+            raise LanguageError(f"The initializer 'identity' starts matrices, and the tensor has {len(shape)} axes.")
+        return self.gain * np.eye(shape[0], shape[1])
+
+
+@dataclass(frozen=True)
 class Orthogonal:
     """Rows (or columns, whichever are fewer) that are orthonormal, times `gain` (Saxe et al. 2013)."""
 
@@ -122,6 +152,8 @@ INITIALIZERS: dict[str, Callable[..., Initializer]] = {
     "he_normal": _scaling(2.0, "fan_in", "normal"),
     "glorot_uniform": _scaling(1.0, "fan_avg", "uniform"),
     "glorot_normal": _scaling(1.0, "fan_avg", "normal"),
+    "kaiming_uniform": _scaling(2.0, "fan_in", "uniform"),
+    "kaiming_normal": _scaling(2.0, "fan_in", "normal"),
     "xavier_uniform": _scaling(1.0, "fan_avg", "uniform"),
     "xavier_normal": _scaling(1.0, "fan_avg", "normal"),
     "lecun_uniform": _scaling(1.0, "fan_in", "uniform"),
@@ -132,6 +164,10 @@ INITIALIZERS: dict[str, Callable[..., Initializer]] = {
     "constant": Constant,
     "uniform": Uniform,
     "normal": Normal,
+    "random_uniform": Uniform,
+    "random_normal": Normal,
+    "truncated_normal": TruncatedNormal,
+    "identity": Identity,
 }
 
 
@@ -175,7 +211,7 @@ def _by_name(text: str, where: str) -> Initializer:
         raise LanguageError(
             f"There is no initializer '{name.strip()}'.",
             where=where,
-            hint=guess[:1].upper() + guess[1:] or f"There are {', '.join(INITIALIZERS)}.",
+            hint=guess or f"There are {', '.join(INITIALIZERS)}.",
         )
     pieces = [piece for piece in inside.rstrip().removesuffix(")").split(",") if piece.strip()]
     try:

@@ -9,6 +9,7 @@ from typing import Any
 import sympy
 
 from bpcompile.errors import LanguageError, nearest
+from bpcompile.language.elements import merge_elements
 from bpcompile.language.equation import Equation, accesses, index_names
 from bpcompile.language.initializers import Initializer, initializer
 from bpcompile.language.parser import parse_equation
@@ -175,7 +176,7 @@ class Layer(LayerBase):
                 guess = nearest(str(key), names)
                 raise self.error(
                     f"'{what}' names '{key}', which is not there.",
-                    guess[:1].upper() + guess[1:] or f"There are: {', '.join(names) or 'none'}.",
+                    guess or f"There are: {', '.join(names) or 'none'}.",
                 )
         return dict(given or {})
 
@@ -227,7 +228,11 @@ class Layer(LayerBase):
                 place = f"Layer '{self.label}'" + (f", {error.where}" if error.where else "")
                 raise type(error)(error.message, hint=error.hint, where=place) from None
         self.indices = tuple(dict.fromkeys([*indices, *(i for e in equations for i in e.indices)]))
-        return tuple(equations), inputs
+        try:
+            merged, self.elements = merge_elements(equations)
+        except LanguageError as error:
+            raise self.error(error.message, error.hint, error.where) from None
+        return merged, inputs
 
     def _scan(self, entry: str | Equation) -> Scan:
         if isinstance(entry, Equation):

@@ -106,7 +106,7 @@ def _values(outputs: Value | Sequence[Value] | None) -> tuple[Value, ...]:
 def _losses(
     loss: Value | WeightedLoss | Sequence[Value | WeightedLoss] | None, weights: Sequence[float] | None
 ) -> Losses:
-    listed = [] if loss is None else [loss] if isinstance(loss, (Value, WeightedLoss)) else list(loss)
+    listed = [] if loss is None else list(loss) if isinstance(loss, (list, tuple)) else [loss]
     factors = [1.0] * len(listed) if weights is None else [float(w) for w in weights]
     if len(factors) != len(listed):
         raise NetworkError(f"There are {len(factors)} loss weights for {len(listed)} losses.")
@@ -274,7 +274,7 @@ def _parameters(calls: Sequence[Call], penalties: dict[str, object]) -> dict[str
             guess = nearest(key, parameters)
             raise NetworkError(
                 f"'penalties' names '{key}', which is no parameter.",
-                hint=guess[:1].upper() + guess[1:] or f"There are {', '.join(parameters) or 'none'}.",
+                hint=guess or f"There are {', '.join(parameters) or 'none'}.",
             )
         info = parameters[key]
         total = Penalty(*info.penalty) + penalty(value, f"penalties, '{key}'")
@@ -315,7 +315,7 @@ def _check_shared(call: Call, local: str, name: str, parameters: Mapping[str, Pa
         guess = nearest(name, parameters)
         raise NetworkError(
             f"Layer '{call.owner}' shares '{local}' with '{name}', which is no parameter of the network.",
-            hint=guess[:1].upper() + guess[1:] or f"There are {', '.join(parameters) or 'none'}.",
+            hint=guess or f"There are {', '.join(parameters) or 'none'}.",
         )
     if parameters[name].shape != call.tensors[local].shape:
         raise ShapeError(

@@ -13,7 +13,7 @@ from typing import Any
 
 import sympy
 
-from bpcompile.errors import LanguageError
+from bpcompile.errors import LanguageError, nearest
 from bpcompile.language.equation import Equation
 from bpcompile.language.functions import FUNCTIONS, exact_call
 from bpcompile.language.symbols import (
@@ -40,7 +40,6 @@ from bpcompile.language.syntax import (
     Names,
     Scope,
     check_size,
-    did_you_mean,
     find_index_names,
     is_declared,
     is_reduction,
@@ -187,7 +186,7 @@ def _(node: ast.Name, scope: Scope) -> sympy.Expr:
     return scope.fail(
         node,
         f"'{name}' is neither a tensor, nor an index, nor a constant.",
-        did_you_mean(name, known) or f"Declare it; known are {', '.join(sorted(known))}.",
+        nearest(name, known) or f"Declare it; known are {', '.join(sorted(known))}.",
     )
 
 
@@ -204,7 +203,7 @@ def _(node: ast.Subscript, scope: Scope) -> sympy.Expr:
     name = _tensor_name(node, scope)
     known = scope.names.tensors
     if known is not None and name not in known:
-        scope.fail(node, f"There is no tensor '{name}'.", did_you_mean(name, known) or _listing(known))
+        scope.fail(node, f"There is no tensor '{name}'.", nearest(name, known) or _listing(known))
     return Access(name, *(_expression(s, scope) for s in subscripts_of(node)))
 
 
@@ -282,7 +281,7 @@ def _(node: ast.Call, scope: Scope) -> sympy.Expr:
         scope.fail(
             node,
             f"There is no function '{name}'.",
-            did_you_mean(name, [*FUNCTIONS, *_CALLS]) or f"There are {', '.join([*FUNCTIONS, *_CALLS])}.",
+            nearest(name, [*FUNCTIONS, *_CALLS]) or f"There are {', '.join([*FUNCTIONS, *_CALLS])}.",
         )
     arguments = _arguments(node, scope, FUNCTIONS[name].arity)
     return exact_call(name, *arguments)

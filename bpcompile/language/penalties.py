@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bpcompile.errors import LanguageError
+from bpcompile.errors import LanguageError, named_options
 
 __all__ = ["L1", "L2", "Penalty", "penalty"]
 
@@ -26,18 +26,20 @@ class Penalty:
         return Penalty(self.l1 + other.l1, self.l2 + other.l2)
 
 
+@named_options(LanguageError)
 def L1(factor: float = 0.01) -> Penalty:
     """Return the penalty ``factor * sum |w|``."""
     return Penalty(l1=factor)
 
 
+@named_options(LanguageError)
 def L2(factor: float = 0.01) -> Penalty:
     """Return the penalty ``factor * sum w^2``."""
     return Penalty(l2=factor)
 
 
 def penalty(value: object, where: str = "") -> Penalty:
-    """Return the penalty that `value` means: a `Penalty`, or a table ``{l1 = ..., l2 = ...}``.
+    """Return the penalty that `value` means: a `Penalty`, a table ``{l1 = ..., l2 = ...}``, or a name, ``"l1"`` or ``"l2"``.
 
     Raises
     ------
@@ -46,6 +48,8 @@ def penalty(value: object, where: str = "") -> Penalty:
     """
     if isinstance(value, Penalty):
         return value
+    if isinstance(value, str) and value in ("l1", "l2"):
+        return L1() if value == "l1" else L2()
     if isinstance(value, dict) and value and set(value) <= {"l1", "l2"}:
         return Penalty(**{key: _factor(factor, where) for key, factor in value.items()})
     raise LanguageError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bpcompile.errors import ShapeError
 from bpcompile.language.affine import Interval, Ranges
+from bpcompile.language.elements import check_elements
 from bpcompile.language.equation import Equation, accesses, index_names
 from bpcompile.language.integers import bounds, has_integer_source, is_integer
 from bpcompile.language.ranges import check_reads
@@ -59,6 +60,7 @@ def infer(
     extents = _solve(layer, slots, ties, place)
     shapes = {name: tuple(extents[s] if isinstance(s, str) else s for s in axes) for name, axes in slots.items()}
     _check_batch_first(layer, shapes, place)
+    check_elements(layer.elements, shapes, place)
     cycles = find_cycles(layer.equations, layer.state, extents)
     integers, ranges = _integers(layer, given, extents)
     check_reads(layer, shapes, Ranges(extents, ranges), cycles, place)

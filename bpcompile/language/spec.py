@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from bpcompile.errors import BPCompileError, SpecError
 from bpcompile.language.network import Network
@@ -92,6 +92,22 @@ class SpecFile:
         """The folder that relative paths in the spec start from."""
         return self.path.parent if self.path else Path()
 
+    def fail(self, place: tuple[str, ...], error: BPCompileError) -> NoReturn:
+        """Raise an error that came of what the file says at a place, with that place.
+
+        Raises
+        ------
+        SpecError
+            With the error's message.
+        """
+        Source(self.text, str(self.path or "the spec")).wrap(place, error)
+
+
+MOST_CHARACTERS = 2**22
+"""Longer files are none."""
+MOST_PARTS = 32
+"""The most parts of a dotted key: tomllib's time grows with their square."""
+_LONG_KEY = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]+[ \t]*\.[ \t]*)" + f"{{{MOST_PARTS}}}")
 
 _TABLES = ("network", "inputs", "targets", "layers", "losses", "penalties", "data", "training", "compile")
 
@@ -108,10 +124,11 @@ def load_spec(path: str | Path) -> SpecFile:
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open(encoding="utf-8-sig") as opened:  # some editors begin a file with a byte order mark
+            text = opened.read(MOST_CHARACTERS + 1)
     except FileNotFoundError:
         raise SpecError(f"There is no file '{file}'.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SpecError(f"The file '{file}' cannot be read: {error}") from None
     return parse_spec(text, file)
 
@@ -126,6 +143,12 @@ def parse_spec(text: str, path: str | Path | None = None) -> SpecFile:
     """
     file = Path(path) if path is not None else None
     name = str(file) if file else "the spec"
+    if len(text) > MOST_CHARACTERS:
+        raise SpecError(f"It has more than {MOST_CHARACTERS} characters.", hint="Is this a spec file?", file=name)
+    long = _LONG_KEY.search(text)
+    if long:
+        line = text.count("\n", 0, long.start()) + 1
+        raise SpecError(f"A key has more than {MOST_PARTS} parts.", hint="Write tables.", file=name, line=line)
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -135,6 +158,10 @@ def parse_spec(text: str, path: str | Path | None = None) -> SpecFile:
         raise SpecError(
             f"This is not TOML: {message}.", file=name, line=int(found[1]) if found else 0, where=where
         ) from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise SpecError(f"This is not TOML: {error}.", file=name) from None
+    except RecursionError:  # tomllib reads brackets within brackets by recursion
+        raise SpecError("Brackets are nested too deeply.", hint="Write the value flat.", file=name) from None
     source = Source(text, name)
     source.check_keys(tables, _TABLES)
     try:

@@ -70,7 +70,7 @@ class Source:
         for key in table:
             if key not in known:
                 guess = nearest(key, known)
-                hint = guess[:1].upper() + guess[1:] or f"Known are {', '.join(known)}."
+                hint = guess or f"Known are {', '.join(known)}."
                 self.fail((*place, key), f"There is no key '{key}' here.", hint)
 
     def table(self, value: object, *place: str | int) -> dict[str, Any]:

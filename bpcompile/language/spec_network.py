@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bpcompile.errors import BPCompileError, nearest
-from bpcompile.language.kinds import KINDS, options_of
+from bpcompile.language.kinds import KINDS, options_of, takes_any
 from bpcompile.language.layer import Layer
 from bpcompile.language.losses import LOSSES
 from bpcompile.language.network import Network
@@ -50,6 +50,14 @@ def _flat(penalties: Mapping[str, Any]) -> dict[str, Any]:
 
 def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
+
+
+def _texts(value: Any) -> list[str]:
+    """All texts that a value of a spec file holds."""
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for part in inner for text in _texts(part)]
 
 
 class _Reader:
@@ -160,7 +168,7 @@ class _Reader:
                     return result
         known = [*self.values, *self.names]
         guess = nearest(name, known)
-        hint = guess[:1].upper() + guess[1:] or f"There are {', '.join(known)}."
+        hint = guess or f"There are {', '.join(known)}."
         return self.source.fail(place, f"There is no layer, input or target '{name}'.", hint)
 
     def shared_layer(self, entry: dict[str, Any], place: Place) -> LayerBase:
@@ -168,7 +176,7 @@ class _Reader:
         self.source.check_keys(entry, (), *place)
         if other not in self.names:
             guess = nearest(str(other), self.names)
-            self.source.fail((*place, "same_as"), f"There is no layer '{other}'.", guess[:1].upper() + guess[1:])
+            self.source.fail((*place, "same_as"), f"There is no layer '{other}'.", guess)
         self.layer(other)
         return self.objects[other]
 
@@ -178,7 +186,7 @@ class _Reader:
             self.source.fail(place, "The layer has neither a kind nor equations.", 'Write kind = "dense", for example.')
         if kind is not None and not (isinstance(kind, str) and kind in KINDS):
             guess = nearest(str(kind), KINDS)
-            hint = guess[:1].upper() + guess[1:] or f"There are {', '.join(KINDS)}."
+            hint = guess or f"There are {', '.join(KINDS)}."
             self.source.fail((*place, "kind"), f"There is no layer kind '{kind}'.", hint)
         constructor = Layer if kind is None else KINDS[kind]
         built = self.construct(constructor, {**entry, "name": name}, place)
@@ -192,7 +200,8 @@ class _Reader:
         if constructor is Layer:
             known = tuple(key for key in known if key != "kind")
         given = {key: value for key, value in options.items() if key != "name"}
-        self.source.check_keys(given, [key for key in known if key != "name"], *place)
+        if not takes_any(constructor):
+            self.source.check_keys(given, [key for key in known if key != "name"], *place)
         missing = [key for key in needed if key not in options]
         if missing:
             self.source.fail(place, f"'{missing[0]}' is missing.", f"Write {missing[0]} = ... .")
@@ -205,7 +214,11 @@ class _Reader:
 
     def finer(self, place: Place, options: Mapping[str, Any], error: BPCompileError) -> Place:
         """The key that an error's message speaks of, if one of them is named there."""
-        return next(((*place, key) for key in options if f"'{key}'" in str(error)), place)
+        told = str(error)
+        named = (key for key in options if f"'{key}'" in told)
+        quoted = (key for key, value in options.items() if any(f"'{text}'" in told for text in _texts(value)))
+        key = next(named, None) or next(quoted, None)
+        return place if key is None else (*place, key)
 
     # Outputs and losses.
 
@@ -249,7 +262,7 @@ class _Reader:
         kind = table.pop("kind", None)
         if not isinstance(kind, str) or kind not in LOSSES:
             guess = nearest(str(kind), LOSSES)
-            hint = guess[:1].upper() + guess[1:] or f"There are {', '.join(LOSSES)}."
+            hint = guess or f"There are {', '.join(LOSSES)}."
             where = (*place, "kind") if place[0] == "losses" else place
             self.source.fail(where, f"There is no loss '{kind}'." if kind else "The loss has no kind.", hint)
         if values is None or len(values) == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bpcompile.errors import LanguageError
-from bpcompile.language.activations import activate, default_initializer, is_identity
+from bpcompile.language.activations import activate, default_initializer, is_identity, with_options
 from bpcompile.language.equation import Equation
 from bpcompile.language.layer import Layer
 from bpcompile.language.symbols import Access, Index
@@ -28,14 +28,16 @@ def positive(value: object, what: str) -> int:
         If it is not.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise LanguageError(f"{what} is a positive integer, not {value!r}.")
+        raise LanguageError(f"'{what}' is {value!r}; a positive integer was expected.")
     return value
 
 
-def activation_equation(activation: object, target: str, source: str, indices: tuple[str, ...]) -> Equation:
+def activation_equation(
+    activation: object, target: str, source: str, indices: tuple[str, ...], axis: int = -1
+) -> Equation:
     """Return ``target[indices] = activation(source[indices])``."""
     subscripts = tuple(Index(name) for name in indices)
-    return Equation(Access(target, *subscripts), activate(activation, Access(source, *subscripts), indices))
+    return Equation(Access(target, *subscripts), activate(activation, Access(source, *subscripts), indices, axis))
 
 
 class Dense(LayerBase):
@@ -81,7 +83,7 @@ class Dense(LayerBase):
         trainable: bool = True,
     ) -> None:
         super().__init__(name, "dense")
-        self.units = positive(units, "The number of units")
+        self.units = positive(units, "units")
         self.activation = activation
         self.use_bias = bool(use_bias)
         self.kernel_initializer = default_initializer(activation) if kernel_initializer is None else kernel_initializer
@@ -127,7 +129,7 @@ def _present(options: Mapping[str, object], names: Mapping[str, object]) -> dict
 
 
 class Activation(LayerBase):
-    """``a = activation(z)``, element by element or along the last axis.
+    """``a = activation(z)``, element by element or along an axis.
 
     Parameters
     ----------
@@ -135,18 +137,35 @@ class Activation(LayerBase):
         A name, or a formula in one symbol.
     name : str, optional
         The layer's name.
+    axis : int
+        The axis along which softmax and its relatives go; the batch is 0.
+    options : optional
+        Of a named activation, such as ``alpha`` of ``"elu"``.
+
+    Examples
+    --------
+    >>> Activation("leaky_relu", negative_slope=0.2).formula
+    {'name': 'leaky_relu', 'negative_slope': 0.2}
     """
 
-    def __init__(self, activation: object, name: str | None = None) -> None:
+    def __init__(self, activation: object, name: str | None = None, axis: int = -1, **options: object) -> None:
         super().__init__(name, "activation")
-        self.activation = "identity" if activation is None else activation
-        activate(self.activation, Access("z", Index("n"), Index("j")))
+        self.formula = with_options("identity" if activation is None else activation, options)
+        if isinstance(axis, bool) or not isinstance(axis, int):
+            raise LanguageError(f"'axis' is {axis!r}; an integer was expected.", where=f"Layer '{self.label}'")
+        self.axis = axis
+        activate(self.formula, Access("z", Index("n"), Index("j")))
 
     def build(self, *inputs: Value) -> Layer:
         """Return the equation for the rank of the input."""
         count = len(inputs[0].shape) - 1 if inputs else 0
         indices = ("n", *axis_names(count - 1), "j") if count > 0 else ("n",)
-        equation = activation_equation(self.activation, "a", "z", indices)
+        if self.axis != -1 and (self.axis == 0 or not -count <= self.axis <= count):
+            raise LanguageError(
+                f"'axis' is {self.axis!r}, and {inputs[0]!r} has the axes 1 to {count} after the batch.",
+                where=f"Layer '{self.label}'",
+            )
+        equation = activation_equation(self.formula, "a", "z", indices, self.axis)
         return Layer([equation], inputs=("z",), name=self.name, kind=self.kind)
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from bpcompile.errors import LanguageError, ParseError, nearest
+from bpcompile.errors import LanguageError, ParseError
 from bpcompile.language.symbols import REDUCTION_KINDS
 
-__all__ = ["Names", "Scan", "Scope", "check_size", "did_you_mean", "find_index_names", "is_declared", "is_reduction",
+__all__ = ["Names", "Scan", "Scope", "check_size", "find_index_names", "is_declared", "is_reduction",
            "scan_names", "subscripts_of", "syntax_tree", "tidy"]  # fmt: skip
 
 MAX_TEXT = 20_000
@@ -58,12 +58,6 @@ class Scope:
         """Raise an error that shows the place of a node."""
         offset = getattr(node, "col_offset", None)
         raise _error(self.text, None if offset is None else _column(self.text, offset), message, hint)
-
-
-def did_you_mean(name: str, known: Collection[str]) -> str:
-    """Return ``Did you mean 'relu'?``, or nothing."""
-    guess = nearest(name, known)
-    return guess[:1].upper() + guess[1:]
 
 
 def _column(text: str, byte_offset: int) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import keyword
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bpcompile.errors import LanguageError, NetworkError
+from bpcompile.errors import LanguageError, NetworkError, check_arguments, named_options
 from bpcompile.language.records import Shape, TensorInfo
 from bpcompile.language.shapes import infer
 
@@ -97,7 +98,23 @@ class Application:
     tensors: Mapping[str, TensorInfo]
 
 
-class LayerBase(ABC):
+class _Kind(ABCMeta):
+    """What makes layers: options that a kind does not have are refused with a sentence, and not with Python's own error."""
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The options of the kind, for `help` and for editors."""
+        signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return signature.replace(parameters=[p for p in signature.parameters.values() if p.name != "self"])
+
+    if not TYPE_CHECKING:  # to type checkers, a kind takes what its own __init__ takes
+
+        def __call__(cls, *positional: Any, **named: Any) -> Any:
+            check_arguments(cls.__signature__, positional, named, cls.__name__, LanguageError)
+            return super().__call__(*positional, **named)
+
+
+class LayerBase(metaclass=_Kind):
     """What can be called on values: a `Layer`, or a kind of layer whose equations depend on the shapes that come.
 
     A kind of the library derives from it and writes `build`, which returns a `Layer`. Calling one object twice shares its
@@ -107,6 +124,9 @@ class LayerBase(ABC):
     def __init__(self, name: str | None = None, kind: str = "layer") -> None:
         self.name = None if name is None else check_name(name, f"A layer of kind '{kind}'")
         self.kind = kind
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} '{self.label}'>"
 
     @property
     def label(self) -> str:
@@ -164,14 +184,14 @@ def check_name(name: object, what: str) -> str:
     return name
 
 
-_RESERVED = ("params", "state", "key", "step", "training", "self")
+_RESERVED = ("params", "state", "key", "step", "training", "self", "loss")
 
 
 def _leaf(role: str, name: str, shape: Sequence[int] | int, classes: int | None) -> Value:
     check_name(name, f"An {role}" if role == "input" else f"A {role}")
     if name in _RESERVED or keyword.iskeyword(name):
         raise NetworkError(
-            f"The {role} cannot be called '{name}': calls take it by keyword, and that one is taken.",
+            f"The {role} cannot be called '{name}': calls take and give arrays by name, and that one is taken.",
             hint=f"Call it '{name}_'.",
         )
     extents = tuple(shape) if isinstance(shape, Sequence) else (shape,)
@@ -186,6 +206,7 @@ def _leaf(role: str, name: str, shape: Sequence[int] | int, classes: int | None)
     return Value(name, (None, *extents), role, classes is not None, classes, None, name)
 
 
+@named_options(NetworkError)
 def Input(name: str, shape: Sequence[int] | int = (), classes: int | None = None) -> Value:
     """Return an input of the network.
 
@@ -206,6 +227,7 @@ def Input(name: str, shape: Sequence[int] | int = (), classes: int | None = None
     return _leaf("input", name, shape, classes)
 
 
+@named_options(NetworkError)
 def Target(name: str, shape: Sequence[int] | int = (), classes: int | None = None) -> Value:
     """Return a target: what a loss compares with. Not needed to predict.
 

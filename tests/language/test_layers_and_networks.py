@@ -80,7 +80,7 @@ class TestLayer:
             ["h[n,t] = h[n,t-1] + g[n,t]", "g[n,t] = h[n,t] + s[n,t,0]"],
             ["h[n,t] = sum(h[n,u]*s[n,u,0], u)"],
             ["h[n,-1] = 0", "h[n,t] = s[n,t,0]"],
-            ["h[n,2] = 0", "h[n,t] = h[n,t-1] + s[n,t,0]"],
+            ["h[n,2] = 0", "h[n,t] = h[n,t+1] + s[n,t,0]"],
             ["h[n,-1] = h[n,0]", "h[n,t] = h[n,t-1] + s[n,t,0]"],
             ["h[n,t] = h[n,t-1] + s[n,t,0]", "d[n,t] = h[n,t+1]"],
         ],

@@ -31,6 +31,10 @@ def log_softmax(z):
     return z - np.log(np.exp(z).sum(-1, keepdims=True))
 
 
+def focal(p, gamma):
+    return -((1 - p) ** gamma) * np.log(p)
+
+
 ELEMENTWISE = [
     (bp.MeanSquaredError, P, R, {}, lambda p, y: (p - y) ** 2),
     (bp.MeanAbsoluteError, P, R, {}, lambda p, y: abs(p - y)),
@@ -41,7 +45,15 @@ ELEMENTWISE = [
     (bp.Poisson, Q, V, {}, lambda p, y: p - y * np.log(p)),
     (bp.Poisson, P, V, {"log_input": True}, lambda p, y: np.exp(p) - y * p),
     (bp.Hinge, P, np.sign(R), {}, lambda p, y: np.maximum(0, 1 - y * p)),
-]
+    (bp.SquaredHinge, P, np.sign(R), {"margin": 2}, lambda p, y: np.maximum(0, 2 - y * p) ** 2),
+    (bp.Quantile, P, R, {"quantile": 0.3}, lambda p, y: np.maximum(0.3 * (y - p), 0.7 * (p - y))),
+    (bp.MeanSquaredLogarithmicError, Q, V, {}, lambda p, y: (np.log1p(p) - np.log1p(y)) ** 2),
+    (bp.MeanAbsolutePercentageError, P, R, {}, lambda p, y: 100 * abs(p - y) / abs(y)),
+    (bp.BinaryCrossentropy, Q, V, {"pos_weight": 3}, lambda p, y: -(3 * y * np.log(p) + (1 - y) * np.log(1 - p))),
+    (bp.BinaryFocalCrossentropy, Q, 1.0 * BITS, {"gamma": 1.5}, lambda p, y: focal(np.where(y > 0, p, 1 - p), 1.5)),
+    (bp.BinaryFocalCrossentropy, P, 1.0 * BITS, {"from_logits": True},
+     lambda p, y: focal(1 / (1 + np.exp(np.where(y > 0, -p, p))), 2)),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("loss", "p", "y", "options", "formula"), ELEMENTWISE)
@@ -64,7 +76,10 @@ def test_binary_labels_may_be_integers():
 
 
 def test_log_cosh_does_not_overflow():
-    assert value(bp.LogCosh, np.array([1e3, -1e3]), np.zeros(2)) == pytest.approx(1e3 - np.log(2))
+    loss = bp.LogCosh(bp.Input("p"), bp.Target("y"), name="loss")
+    model = bp.compile(bp.Network(loss=loss), backend="numpy", dtype="float64")
+    found, _ = model.value_and_grad(model.init(), p=np.array([1e3, -1e3]), y=np.zeros(2))
+    assert found == pytest.approx(1e3 - np.log(2))
 
 
 def test_kl_divergence_sums_over_classes_and_takes_zeros():
@@ -144,3 +159,56 @@ def test_what_does_not_fit_is_refused(make, words):
 
 def test_spec_names():
     assert LOSSES["mse"] is bp.MeanSquaredError and LOSSES["softmax_cross_entropy"] is bp.SoftmaxCrossEntropy
+
+
+def test_losses_of_whole_vectors():
+    dot, lengths = (P * R).sum(-1), np.linalg.norm(P, axis=-1) * np.linalg.norm(R, axis=-1)
+    assert value(bp.CosineSimilarity, P, R) == pytest.approx((1 - dot / lengths).mean())
+    assert value(bp.CosineSimilarity, 0 * P, R) == 1
+    dice = 1 - (2 * (Q * U).sum(-1) + 0.5) / (Q.sum(-1) + U.sum(-1) + 0.5)
+    assert value(bp.Dice, Q, U, smooth=0.5) == pytest.approx(dice.mean())
+    with pytest.raises(ShapeError, match="compares vectors"):
+        bp.CosineSimilarity(bp.Input("p"), bp.Target("y"))
+
+
+def test_classes_from_probabilities():
+    hit = np.take_along_axis(U, LABELS[..., None], -1)[..., 0]
+    assert value(bp.CategoricalCrossentropy, U, LABELS, 3) == pytest.approx(-np.log(hit).mean())
+    assert value(bp.CategoricalCrossentropy, U, V) == pytest.approx(-(V * np.log(U)).sum(-1).mean())
+    assert value(bp.CategoricalFocalCrossentropy, U, LABELS, 3, gamma=3.0) == pytest.approx(focal(hit, 3).mean())
+    logits = np.take_along_axis(log_softmax(P), LABELS[..., None], -1)[..., 0]
+    found = value(bp.CategoricalFocalCrossentropy, P, LABELS, 3, gamma=3.0, from_logits=True)
+    assert found == pytest.approx(focal(np.exp(logits), 3).mean())
+    found = value(bp.CategoricalCrossentropy, P, LABELS, 3, from_logits=True)
+    assert found == pytest.approx(-logits.mean())
+
+
+def test_a_softmax_in_another_layer_does_not_underflow():
+    z, y = bp.Input("z", (3,)), bp.Target("y", classes=3)
+    loss = bp.CategoricalCrossentropy(bp.Activation("softmax", name="p")(z), y)
+    model = bp.compile(bp.Network(loss=loss), backend="numpy", dtype="float32", wrt=("z",))
+    found, grads = model.value_and_grad(model.init(), z=np.array([[0.0, 300.0, 0.0]]), y=np.array([0]))
+    assert found == pytest.approx(300)
+    np.testing.assert_allclose(grads["z"], [[-1, 1, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "p", "y"),
+    [
+        (bp.CosineSimilarity, P, R), (bp.Dice, Q, U), (bp.Quantile, P, R), (bp.SquaredHinge, P, np.sign(R)),
+        (bp.BinaryFocalCrossentropy, Q, 1.0 * BITS), (bp.MeanSquaredLogarithmicError, Q, V),
+        (bp.MeanAbsolutePercentageError, P, R), (bp.CategoricalCrossentropy, U, LABELS),
+        (bp.CategoricalFocalCrossentropy, U, LABELS),
+    ],
+    ids=lambda v: getattr(v, "__name__", ""),
+)  # fmt: skip
+def test_gradients(loss, p, y):
+    classes = 3 if y is LABELS else None
+    out = loss(bp.Input("p", p.shape[1:]), bp.Target("y", y.shape[1:], classes=classes))
+    assert bp.check_gradients(bp.Network(loss=out), None, p=p, y=y).passed
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_unknown_options_are_refused(loss):
+    with pytest.raises(LanguageError, match="has no option 'naem'"):
+        LOSSES[loss](bp.Input("p"), bp.Target("y"), naem="l")

@@ -123,9 +123,9 @@ def test_losses_in_every_form(loss):
     [
         ('kind = "dense"', 'kind = "dens"', 13, "Did you mean 'dense'?"),
         ("units = 32", "unitss = 32", 14, "Did you mean 'units'?"),
-        ("units = 32", 'units = "32"', 11, "not '32'"),
+        ("units = 32", 'units = "32"', 14, "'units' is '32'"),
         ("units = 32", "", 11, "'units' is missing"),
-        ('activation = "tanh"', 'activation = "tnah"', 11, "Did you mean 'tanh'?"),
+        ('activation = "tanh"', 'activation = "tnah"', 15, "Did you mean 'tanh'?"),
         ('"softmax_cross_entropy"', '"softmax_crossentropy"', 3, "Did you mean 'softmax_cross_entropy'?"),
         ('name = "gate"', 'name = "gate"\nfrom = "output"', 19, "cyclic: gate <- output <- gate"),
         ('name = "gate"', 'name = "gate"\nfrom = "hiden"', 19, "Did you mean 'hidden'?"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import bpcompile.language.layers as layers
-from bpcompile.language.standard_layers import Dense
+from bpcompile.language.standard_layers import Activation, Dense
 from tests.layers.cases import Case, Integers
 
 try:
@@ -198,4 +198,18 @@ NOISE = [
     Case("gaussian dropout", lambda n: layers.GaussianDropout(0.3, name=n), ((9,),)),
 ]
 
-CASES = [*MERGES, *WEIGHED, *ARRANGEMENTS, *EMBEDDINGS, *NOISE]
+ACTIVATIONS = [
+    Case("relu layer", lambda n: layers.ReLU(1.5, 0.1, 0.2, name=n), ((3, 4),),
+         lambda p, x: torch.where(x[0] > 0.2, x[0].clamp(max=1.5), 0.1 * (x[0] - 0.2))),
+    Case("leaky relu layer", lambda n: layers.LeakyReLU(name=n), ((5,),), lambda p, x: F.leaky_relu(x[0], 0.3)),
+    Case("elu layer", lambda n: layers.ELU(0.7, name=n), ((2, 3, 2),), lambda p, x: F.elu(x[0], 0.7)),
+    Case("softmax layer", lambda n: layers.Softmax(name=n), ((3, 4),), lambda p, x: F.softmax(x[0], -1)),
+    Case("softmax over rows", lambda n: layers.Softmax(2, 0.5, name=n), ((2, 3, 4),), lambda p, x: F.softmax(2 * x[0], 2)),
+    Case("log softmax over channels", lambda n: Activation("log_softmax", n, 1), ((2, 3, 4),),
+         lambda p, x: F.log_softmax(x[0], 1)),
+    Case("dense with a layer as activation", lambda n: Dense(3, layers.LeakyReLU(0.2), name=n), ((4,),),
+         lambda p, x: F.leaky_relu(F.linear(x[0], p["W"], p["b"]), 0.2)),
+    Case("masking", lambda n: layers.Masking(0.5, name=n), ((3, 2),), lambda p, x: x[0]),
+]  # fmt: skip
+
+CASES = [*MERGES, *WEIGHED, *ACTIVATIONS, *ARRANGEMENTS, *EMBEDDINGS, *NOISE]

@@ -15,6 +15,11 @@ except ImportError:
     torch = F = None
 
 
+def _to_torch(x: Any) -> Any:
+    """Sequences have their features last here and in front in PyTorch."""
+    return x.transpose(1, 2) if x.dim() == 3 else x
+
+
 def _conv(rank: int, shape: tuple[int, ...], filters: int, kernel: Any, **options: Any) -> Case:
     """A convolution with padding in numbers; PyTorch reads the same numbers."""
     kind = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}[rank]
@@ -88,6 +93,22 @@ CONVOLUTIONS = [
         lambda p, x: F.conv2d(x[0], p["weight"], p["bias"], padding=1, groups=3),
     ),
     Case(
+        "depthwise 1d",
+        lambda n: layers.DepthwiseConv1D(3, strides=2, padding=1, activation="tanh", name=n),
+        ((7, 3),),
+        lambda p, x: torch.tanh(_to_torch(F.conv1d(_to_torch(x[0]), p["weight"], p["bias"], 2, 1, groups=3))),
+    ),
+    Case(
+        "separable 1d",
+        lambda n: layers.SeparableConv1D(4, 3, padding="causal", use_bias=False, name=n),
+        ((6, 2),),
+        lambda p, x: _to_torch(
+            F.conv1d(
+                F.conv1d(F.pad(_to_torch(x[0]), (2, 0)), p["depthwise_weight"], groups=2), p["pointwise_weight"]
+            )
+        ),
+    ),
+    Case(
         "separable",
         lambda n: layers.SeparableConv2D(4, 3, 2, 1, depth_multiplier=2, name=n),
         ((3, 6, 5),),
@@ -99,19 +120,26 @@ CONVOLUTIONS = [
 
 
 def _transposed(shape: tuple[int, ...], filters: int, kernel: Any, **options: Any) -> Case:
+    rank = len(shape) - 1
+
     def reference(p: Any, x: Any) -> Any:
-        return F.conv_transpose2d(
-            x[0], p["weight"], p["bias"], options.get("strides", 1), options.get("padding", 0),
+        result = getattr(F, f"conv_transpose{rank}d")(
+            _to_torch(x[0]), p["weight"], p["bias"], options.get("strides", 1), options.get("padding", 0),
             options.get("output_padding", 0), options.get("groups", 1), options.get("dilation_rate", 1),
         )  # fmt: skip
+        return _to_torch(result)
 
     def make(name: str) -> Any:
-        return layers.Conv2DTranspose(filters, kernel, name=name, **options)
+        return getattr(layers, f"Conv{rank}DTranspose")(filters, kernel, name=name, **options)
 
     return Case(f"transposed {shape} {filters} {kernel} {options}", make, (shape,), reference, linear=True)
 
 
 TRANSPOSED = [
+    _transposed((4, 2), 3, 3, strides=2, padding=1, output_padding=1),
+    _transposed((5, 4), 2, 2, groups=2, dilation_rate=2),
+    _transposed((2, 2, 3, 2), 2, 2, strides=(1, 2, 1)),
+    _transposed((1, 3, 2, 2), 2, (2, 3, 1), strides=2, padding=(1, 1, 0)),
     _transposed((2, 4, 5), 3, 3),
     _transposed((2, 4, 5), 3, 3, padding=1),
     _transposed((2, 4, 3), 3, 2, strides=2),
@@ -130,11 +158,13 @@ TRANSPOSED = [
 
 
 def _pooling(
-    kind: str, shape: tuple[int, ...], size: Any, strides: Any = None, padding: Any = 0, include: bool = False
-) -> Case:
+    kind: str, shape: tuple[int, ...], size: Any, strides: Any = None, padding: Any = 0, include: bool = False,
+    ceil: bool = False,
+) -> Case:  # fmt: skip
     rank = len(shape) - 1
     layer: Any = getattr(layers, f"{kind}Pooling{rank}D")
     extra: dict[str, Any] = {"count_include_pad": include} if kind == "Average" else {}
+    extra["ceil_mode"] = ceil
 
     def reference(p: Any, x: Any) -> Any:
         name = f"{'avg' if kind == 'Average' else 'max'}_pool{rank}d"
@@ -143,7 +173,7 @@ def _pooling(
         return result.transpose(1, 2) if rank == 1 else result
 
     return Case(
-        f"{kind} pooling {shape} {size} {strides} {padding} {include}",
+        f"{kind} pooling {shape} {size} {strides} {padding} {include} {ceil}",
         lambda name: layer(size, strides, padding, name=name, **extra),
         (shape,),
         reference,
@@ -162,6 +192,25 @@ POOLING = [
     _pooling("Average", (2, 6, 7), 3, 2, 1),
     _pooling("Average", (2, 6, 7), 3, 2, 1, True),
     _pooling("Average", (7, 3), 3, 1, 1),
+    _pooling("Max", (2, 4, 5, 4), 2),
+    _pooling("Max", (1, 5, 4, 6), (3, 2, 3), (2, 1, 2), (1, 0, 1)),
+    _pooling("Average", (2, 4, 5, 4), (2, 3, 2), 2),
+    _pooling("Average", (1, 4, 3, 5), 3, 2, 1),
+    _pooling("Max", (2, 6, 7), 3, 2, ceil=True),
+    _pooling("Max", (2, 6, 7), 3, 2, 1, ceil=True),
+    _pooling("Max", (8, 2), 3, 3, ceil=True),
+    _pooling("Max", (2, 4, 4), 2, 3, ceil=True),
+    _pooling("Average", (2, 6, 7), 3, 2, ceil=True),
+    _pooling("Average", (2, 6, 7), 3, 2, 1, ceil=True),
+    _pooling("Average", (2, 6, 8), 3, 2, 1, True, ceil=True),
+    Case("global average 3d", lambda n: layers.GlobalAveragePooling3D(name=n), ((3, 2, 3, 2),), lambda p, x: x[0].mean((2, 3, 4))),
+    Case("global max 3d", lambda n: layers.GlobalMaxPooling3D(True, name=n), ((3, 2, 3, 2),),
+         lambda p, x: x[0].amax((2, 3, 4), keepdim=True)),
+    *(
+        Case(f"adaptive average 1d {size}", lambda n, size=size: layers.AdaptiveAveragePooling1D(size, name=n), ((7, 2),),
+             lambda p, x, size=size: F.adaptive_avg_pool1d(x[0].transpose(1, 2), size).transpose(1, 2), linear=True)
+        for size in (3, 7, 1)
+    ),
     Case("global average", lambda n: layers.GlobalAveragePooling2D(name=n), ((3, 4, 5),), lambda p, x: x[0].mean((2, 3))),
     Case("global average kept", lambda n: layers.GlobalAveragePooling2D(True, name=n), ((3, 4, 5),),
          lambda p, x: x[0].mean((2, 3), keepdim=True)),
@@ -228,12 +277,52 @@ NORMALIZATION = [
              lambda p, x, groups=groups: F.group_norm(x[0], groups, p["weight"], p["bias"]))
         for shape, groups in [((4, 3, 2), 2), ((4, 3), 1), ((4, 3, 3), 4), ((6,), 2)]
     ),
+    Case("unit", lambda n: layers.UnitNormalization(name=n), ((3, 4),), lambda p, x: F.normalize(x[0], dim=-1)),
+    Case("unit channels", lambda n: layers.UnitNormalization(1, name=n), ((3, 4),), lambda p, x: F.normalize(x[0], dim=1)),
     Case("instance", lambda n: layers.InstanceNormalization(name=n), ((3, 4, 3),), lambda p, x: F.instance_norm(x[0])),
     Case("instance with weights", lambda n: layers.InstanceNormalization(scale=True, center=True, name=n), ((3, 5),),
          lambda p, x: F.instance_norm(x[0], weight=p["weight"], bias=p["bias"])),
 ]  # fmt: skip
 
-CASES = [*CONVOLUTIONS, *TRANSPOSED, *POOLING, *NORMALIZATION]
+def _border(kind: str, shape: tuple[int, ...], given: Any, pads: list[int]) -> Case:
+    """Padding or cropping, which is padding by less than nothing; PyTorch counts from the last axis."""
+    layer: Any = getattr(layers, f"{kind}{len(shape) - 1}D")
+    return Case(
+        f"{kind} {shape} {given}",
+        lambda name: layer(given, name=name),
+        (shape,),
+        lambda p, x: _to_torch(F.pad(_to_torch(x[0]), pads)),
+        linear=True,
+    )
+
+
+def _stretched(shape: tuple[int, ...], size: Any, mode: str) -> Case:
+    rank = len(shape) - 1
+    layer: Any = getattr(layers, f"UpSampling{rank}D")
+    theirs = {"nearest": "nearest", "bilinear": ("linear", "bilinear", "trilinear")[rank - 1]}[mode]
+    factors = size if isinstance(size, tuple) else (size,) * rank
+    return Case(
+        f"up sampling {shape} {size} {mode}",
+        lambda name: layer(size, mode, name=name),
+        (shape,),
+        lambda p, x: _to_torch(F.interpolate(_to_torch(x[0]), scale_factor=tuple(map(float, factors)), mode=theirs)),
+        linear=True,
+    )
+
+
+BORDERS = [
+    _border("ZeroPadding", (3, 2), (2, 1), [2, 1]),
+    _border("ZeroPadding", (1, 2, 3, 2), ((0, 1), (2, 0), (1, 1)), [1, 1, 2, 0, 0, 1]),
+    _border("Cropping", (6, 2), (2, 1), [-2, -1]),
+    _border("Cropping", (5, 2), (0, 0), [0, 0]),
+    _border("Cropping", (1, 3, 4, 5), ((0, 1), (2, 0), (1, 1)), [-1, -1, -2, 0, 0, -1]),
+    _stretched((3, 2), 3, "nearest"),
+    _stretched((4, 2), 2, "bilinear"),
+    _stretched((1, 2, 3, 2), (2, 1, 3), "nearest"),
+    _stretched((1, 2, 3, 2), (2, 1, 2), "bilinear"),
+]
+
+CASES = [*CONVOLUTIONS, *TRANSPOSED, *POOLING, *NORMALIZATION, *BORDERS]
 
 
 def more_convolutions() -> list[Case]:

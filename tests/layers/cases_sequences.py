@@ -104,7 +104,78 @@ def _truncated_gru(p: Any, x: Any) -> Any:
     return hidden
 
 
+def _backwards(kind: str, sequences: bool) -> Case:
+    """Keras's `go_backwards`: PyTorch reads the sequence the other way round."""
+    layer: Any = getattr(layers, kind)
+
+    def reference(p: Any, x: Any) -> Any:
+        y = call(getattr(torch.nn, kind)(2, 3, batch_first=True), p, x[0].flip(1))[0]
+        return y if sequences else y[:, -1]
+
+    return Case(
+        f"{kind} backwards {sequences}",
+        lambda name: layer(3, go_backwards=True, return_sequences=sequences, name=name),
+        ((4, 2),),
+        reference,
+    )
+
+
+def _merged(mode: str, join: Any, sequences: bool) -> Case:
+    def reference(p: Any, x: Any) -> Any:
+        y, last = call(torch.nn.GRU(2, 3, batch_first=True, bidirectional=True), p, x[0])
+        return join(y[..., :3], y[..., 3:]) if sequences else join(last[0], last[1])
+
+    return Case(
+        f"bidirectional {mode} {sequences}",
+        lambda name: layers.Bidirectional(layers.GRU(3, return_sequences=sequences, name=name), mode),
+        ((4, 2),),
+        reference,
+    )
+
+
+def _masked(p: Any, x: Any) -> Any:
+    """Without lengths, Keras's mask is PyTorch's packed sequence; here every example goes as far as its features do."""
+    length = ((x[0] > 0).any(-1) * torch.arange(1, 6)).amax(-1)
+    kept = torch.where((x[0] > 0).any(-1, keepdim=True), torch.relu(x[0]), 0)
+    start = [torch.zeros(1, len(kept), 3, dtype=kept.dtype)]
+    return _by_example(torch.nn.GRU(2, 3, batch_first=True), p, kept, start, length, 1)[1][0]
+
+
+def _masked_gru(name: str) -> Any:
+    def apply(x: Any) -> Any:
+        kept, length = layers.Masking(return_lengths=True, name=f"{name}_mask")(layers.ReLU(name=f"{name}_relu")(x))
+        return layers.GRU(3, name=name)(kept, length)
+
+    return apply
+
+
+def _distributed(inner: Any, reference: Any, *shape: int) -> Case:
+    """PyTorch joins the steps and the batch."""
+
+    def every_step(p: Any, x: Any) -> Any:
+        y = reference(p, x[0].flatten(0, 1))
+        return y.unflatten(0, (len(x[0]), x[0].shape[1]))
+
+    return Case(f"every step {type(inner('f')).__name__}", lambda name: layers.TimeDistributed(inner(name)), (shape,), every_step)
+
+
+DISTRIBUTED = [
+    _distributed(lambda n: layers.Conv2D(3, 2, activation="relu", name=n),
+                 lambda p, x: F.relu(F.conv2d(x, p["weight"], p["bias"])), 3, 2, 4, 3),
+    _distributed(lambda n: layers.MaxPooling2D(2, name=n), lambda p, x: F.max_pool2d(x, 2), 3, 2, 4, 4),
+    _distributed(lambda n: layers.LSTM(3, name=n),
+                 lambda p, x: call(torch.nn.LSTM(2, 3, batch_first=True), p, x)[0][:, -1], 3, 4, 2),
+    _distributed(lambda n: layers.LayerNormalization(name=n),
+                 lambda p, x: F.layer_norm(x, (3,), p["weight"], p["bias"]), 4, 3),
+]  # fmt: skip
+
 RECURRENT = [
+    _backwards("LSTM", True),
+    _backwards("GRU", False),
+    _merged("sum", lambda a, b: a + b, True),
+    _merged("mul", lambda a, b: a * b, False),
+    _merged("ave", lambda a, b: (a + b) / 2, True),
+    Case("masked GRU", _masked_gru, ((5, 2),), _masked),
     _recurrent("RNN"),
     _recurrent("RNN", num_layers=2, bidirectional=True, starts=True),
     _recurrent("RNN", lengths=True, bidirectional=True),
@@ -252,4 +323,4 @@ COMPOSITES = [
     _block(4, 2),
 ]
 
-CASES = [*RECURRENT, *ATTENTION, *COMPOSITES]
+CASES = [*RECURRENT, *DISTRIBUTED, *ATTENTION, *COMPOSITES]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.layers import cases_basic, cases_images, cases_sequences
+from tests.layers import cases_basic, cases_images, cases_sequences, cases_typed
 from tests.layers.cases import Case
 from tests.layers.harness import (
     BACKENDS,
@@ -32,7 +32,7 @@ from tests.layers.harness import (
 )
 
 #: The settings that every run of the tests goes through, on the NumPy backend.
-CASES: tuple[Case, ...] = (*cases_basic.CASES, *cases_images.CASES, *cases_sequences.CASES)
+CASES: tuple[Case, ...] = (*cases_basic.CASES, *cases_images.CASES, *cases_sequences.CASES, *cases_typed.CASES)
 
 try:
     import torch

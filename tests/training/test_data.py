@@ -62,9 +62,9 @@ class TestCollections:
         assert np.array_equal(square[5, 2], flat[5, 16:24])
 
     def test_unknown_name(self, tmp_path):
-        with pytest.raises(DataError, match=r"(?s)digits, iris.*did you mean 'digits'"):
+        with pytest.raises(DataError, match=r"(?s)digits, iris.*Did you mean 'digits'"):
             load_data("sklearn:digit", tmp_path, [X2], [Y])
-        with pytest.raises(DataError, match="did you mean 'sklearn:digits'"):
+        with pytest.raises(DataError, match="Did you mean 'sklearn:digits'"):
             load_data("sklern:digits", tmp_path, [X2], [Y])
 
     def test_package_is_missing(self, tmp_path, monkeypatch):
@@ -121,7 +121,7 @@ class TestNpz:
         ("arrays", "message"),
         [
             ({"x": np.zeros((3, 2))}, "has no array 'y'; it has 'x'"),
-            ({"x": np.zeros((3, 2)), "Y": np.zeros(3)}, "did you mean 'Y'"),
+            ({"x": np.zeros((3, 2)), "Y": np.zeros(3)}, "Did you mean 'Y'"),
             ({"x": np.zeros((3, 2)), "y": np.zeros(4, int)}, "'x' has 3, 'y' has 4"),
             ({"x": np.zeros((3, 5)), "y": np.zeros(3, int)}, r"shape \(5,\); the network expects \(2,\)"),
             ({"x": np.zeros((3, 2)), "y": np.array([0, 1.5, 2])}, "labels, which are integers; it has 1.5"),
@@ -258,11 +258,11 @@ class TestCsv:
             load(tmp_path, text, [X2], [LABEL])
 
     def test_columns_that_are_not_there(self, tmp_path):
-        with pytest.raises(DataError, match=r"(?s)no column 'wdth'.*did you mean 'width'"):
+        with pytest.raises(DataError, match=r"(?s)no column 'wdth'.*Did you mean 'width'"):
             load(tmp_path, "width,b,c\n1,2,0\n", [X2], [LABEL], columns={"x": ["wdth", "b"]})
         with pytest.raises(DataError, match="'z', which is no input or target"):
             load(tmp_path, "a,b,c\n1,2,0\n", [X2], [LABEL], columns={"z": ["a"]})
-        with pytest.raises(DataError, match=r"columns are for \.csv"):
+        with pytest.raises(DataError, match=r"Columns are for \.csv"):
             load_data("sklearn:iris", tmp_path, [X2], [LABEL], columns={"x": ["a"]})
 
     def test_several_inputs_need_names(self, tmp_path):
@@ -365,5 +365,5 @@ class TestScaling:
         assert scale_split(split, "none", [Field("x", (3,))]) is split
 
     def test_unknown(self):
-        with pytest.raises(DataError, match=r"(?s)no scaling 'standardise'.*did you mean 'standardize'"):
+        with pytest.raises(DataError, match=r"(?s)no scaling 'standardise'.*Did you mean 'standardize'"):
             scale_split(self.split(), "standardise", [Field("x", (3,))])

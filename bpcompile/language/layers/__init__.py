@@ -2,206 +2,31 @@
 
 from __future__ import annotations
 
-from bpcompile.language.layers.adapters import LowRank
-from bpcompile.language.layers.arrangement import (
-    Cropping2D,
-    Permute,
-    RepeatVector,
-    Reshape,
-    UpSampling1D,
-    UpSampling2D,
-    ZeroPadding1D,
-    ZeroPadding2D,
-)
-from bpcompile.language.layers.attention import MultiHeadAttention
-from bpcompile.language.layers.basic import (
-    GLU,
-    Add,
-    Average,
-    Bilinear,
-    Concatenate,
-    Dot,
-    Maximum,
-    Maxout,
-    Minimum,
-    Multiply,
-    PReLU,
-    RadialBasis,
-    Subtract,
-)
-from bpcompile.language.layers.convolution import (
-    Conv1D,
-    Conv2D,
-    Conv3D,
-    DepthwiseConv2D,
-    SeparableConv2D,
-)
-from bpcompile.language.layers.embedding import (
-    Embedding,
-    PositionalEmbedding,
-    RotaryEmbedding,
-    SinusoidalPositionalEncoding,
-)
+from bpcompile.language.layers.activation_layers import *
+from bpcompile.language.layers.adapters import *
+from bpcompile.language.layers.arrangement import *
+from bpcompile.language.layers.attention import *
+from bpcompile.language.layers.basic import *
+from bpcompile.language.layers.borders import *
+from bpcompile.language.layers.convolution import *
+from bpcompile.language.layers.depthwise import *
+from bpcompile.language.layers.distributed import *
+from bpcompile.language.layers.embedding import *
 from bpcompile.language.layers.kind import LibraryLayer
-from bpcompile.language.layers.noise import (
-    AlphaDropout,
-    Dropout,
-    GaussianDropout,
-    GaussianNoise,
-    SpatialDropout1D,
-    SpatialDropout2D,
-)
-from bpcompile.language.layers.normalization import (
-    BatchNormalization,
-    GroupNormalization,
-    InstanceNormalization,
-    LayerNormalization,
-    RMSNormalization,
-    WeightNormalization,
-)
-from bpcompile.language.layers.pooling import (
-    AdaptiveAveragePooling2D,
-    AveragePooling1D,
-    AveragePooling2D,
-    GlobalAveragePooling1D,
-    GlobalAveragePooling2D,
-    GlobalMaxPooling1D,
-    GlobalMaxPooling2D,
-    MaxPooling1D,
-    MaxPooling2D,
-)
-from bpcompile.language.layers.recurrent import GRU, LSTM, Bidirectional, SimpleRNN
-from bpcompile.language.layers.sequential import Residual, ResidualBlock, Sequential
-from bpcompile.language.layers.transformer import TransformerDecoderLayer, TransformerEncoderLayer
-from bpcompile.language.layers.transposed import Conv2DTranspose
+from bpcompile.language.layers.noise import *
+from bpcompile.language.layers.normalization import *
+from bpcompile.language.layers.pooling import *
+from bpcompile.language.layers.recurrent import *
+from bpcompile.language.layers.sequential import *
+from bpcompile.language.layers.transformer import *
+from bpcompile.language.layers.transposed import *
 
-__all__ = [
-    "GLU",
-    "GRU",
-    "LSTM",
-    "SPEC_KINDS",
-    "AdaptiveAveragePooling2D",
-    "Add",
-    "AlphaDropout",
-    "Average",
-    "AveragePooling1D",
-    "AveragePooling2D",
-    "BatchNormalization",
-    "Bidirectional",
-    "Bilinear",
-    "Concatenate",
-    "Conv1D",
-    "Conv2D",
-    "Conv2DTranspose",
-    "Conv3D",
-    "Cropping2D",
-    "DepthwiseConv2D",
-    "Dot",
-    "Dropout",
-    "Embedding",
-    "GaussianDropout",
-    "GaussianNoise",
-    "GlobalAveragePooling1D",
-    "GlobalAveragePooling2D",
-    "GlobalMaxPooling1D",
-    "GlobalMaxPooling2D",
-    "GroupNormalization",
-    "InstanceNormalization",
-    "LayerNormalization",
-    "LibraryLayer",
-    "LowRank",
-    "MaxPooling1D",
-    "MaxPooling2D",
-    "Maximum",
-    "Maxout",
-    "Minimum",
-    "MultiHeadAttention",
-    "Multiply",
-    "PReLU",
-    "Permute",
-    "PositionalEmbedding",
-    "RMSNormalization",
-    "RadialBasis",
-    "RepeatVector",
-    "Reshape",
-    "Residual",
-    "ResidualBlock",
-    "RotaryEmbedding",
-    "SeparableConv2D",
-    "Sequential",
-    "SimpleRNN",
-    "SinusoidalPositionalEncoding",
-    "SpatialDropout1D",
-    "SpatialDropout2D",
-    "Subtract",
-    "TransformerDecoderLayer",
-    "TransformerEncoderLayer",
-    "UpSampling1D",
-    "UpSampling2D",
-    "WeightNormalization",
-    "ZeroPadding1D",
-    "ZeroPadding2D",
-]
+_NAMES = [name for name, value in globals().items() if getattr(value, "__module__", "").startswith(f"{__name__}.")]
+__all__ = ["SPEC_KINDS", *sorted(name for name in _NAMES if name[0].isupper())]
 
-#: The kinds that a spec file can name; the others are made of layer objects.
-SPEC_KINDS: tuple[type[LibraryLayer], ...] = (
-    GLU,
-    GRU,
-    LSTM,
-    Add,
-    AdaptiveAveragePooling2D,
-    AlphaDropout,
-    Average,
-    AveragePooling1D,
-    AveragePooling2D,
-    BatchNormalization,
-    Bilinear,
-    Concatenate,
-    Conv1D,
-    Conv2D,
-    Conv2DTranspose,
-    Conv3D,
-    Cropping2D,
-    DepthwiseConv2D,
-    Dot,
-    Dropout,
-    Embedding,
-    GaussianDropout,
-    GaussianNoise,
-    GlobalAveragePooling1D,
-    GlobalAveragePooling2D,
-    GlobalMaxPooling1D,
-    GlobalMaxPooling2D,
-    GroupNormalization,
-    InstanceNormalization,
-    LayerNormalization,
-    LowRank,
-    MaxPooling1D,
-    MaxPooling2D,
-    Maximum,
-    Maxout,
-    Minimum,
-    MultiHeadAttention,
-    Multiply,
-    PReLU,
-    Permute,
-    PositionalEmbedding,
-    RMSNormalization,
-    RadialBasis,
-    RepeatVector,
-    Reshape,
-    ResidualBlock,
-    RotaryEmbedding,
-    SeparableConv2D,
-    SimpleRNN,
-    SinusoidalPositionalEncoding,
-    SpatialDropout1D,
-    SpatialDropout2D,
-    Subtract,
-    TransformerDecoderLayer,
-    TransformerEncoderLayer,
-    UpSampling1D,
-    UpSampling2D,
-    ZeroPadding1D,
-    ZeroPadding2D,
-)
+#: The kinds that a spec file can name, by their names there.
+SPEC_KINDS: dict[str, type[LibraryLayer]] = {
+    kind.KIND: kind
+    for kind in map(globals().__getitem__, __all__[1:])
+    if isinstance(kind, type) and issubclass(kind, LibraryLayer) and kind.IN_SPECS and kind is not LibraryLayer
+}

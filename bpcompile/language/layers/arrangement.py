@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bpcompile.language.layer import Layer
-from bpcompile.language.layers.kind import LibraryLayer, access, axes_of, extents_of, whole
-from bpcompile.language.layers.windows import Extents, per_axis
+from bpcompile.language.layers.kind import LibraryLayer, access, axes_of, extents_of, number, whole
+from bpcompile.language.layers.windows import Extents
 from bpcompile.language.value import Value
 
-__all__ = ["Cropping2D", "Permute", "RepeatVector", "Reshape", "UpSampling1D", "UpSampling2D", "ZeroPadding1D",
-           "ZeroPadding2D"]  # fmt: skip
+__all__ = ["Masking", "Permute", "RepeatVector", "Reshape"]
 
 
 def _names(count: int) -> list[str]:
@@ -141,155 +140,30 @@ class RepeatVector(LibraryLayer):
         return self.layer(["y[n,t,j] = x[n,j]"], sizes={"t": self.n})
 
 
-def _pairs(layer: LibraryLayer, what: str, value: object, count: int) -> list[tuple[int, int]]:
-    listed: list[object] = [value] * count if whole(value) else list(value)  # type: ignore[call-overload]
-    if count == 1 and len(listed) == 2 and all(whole(v) for v in listed):
-        listed = [tuple(listed)]
-    pairs = [tuple(v) if isinstance(v, (list, tuple)) else (v, v) for v in listed]
-    if len(pairs) != count or not all(len(p) == 2 and all(whole(v) and v >= 0 for v in p) for p in pairs):
-        layer.refuse(f"'{what}' is {value!r}.", "Give an integer, one for each axis, or a pair (before, after) for each.")
-    return [(int(p[0]), int(p[1])) for p in pairs]
-
-
 @dataclass(eq=False)
-class ZeroPadding2D(LibraryLayer):
-    """Zeros around images ``[n, channel, row, column]``.
+class Masking(LibraryLayer):
+    """Sequences ``[n, t, feature]`` whose steps are zero where all features have a value that stands for nothing.
 
     Parameters
     ----------
-    padding : int or sequence
-        An integer, one for rows and one for columns, or ``((top, bottom), (left, right))``.
+    mask_value : float
+        That value.
+    return_lengths : bool
+        Whether the call also returns the place behind the last step that is not masked, an integer ``[n]``, which the
+        recurrent layers take as lengths.
     """
 
-    padding: Extents | Sequence[Sequence[int]] = 1
+    mask_value: float = 0.0
+    return_lengths: bool = False
 
-    KIND: ClassVar[str] = "zero_padding2d"
-
-    def build(self, *inputs: Value) -> Layer:
-        """Return the equation."""
-        _, rows, columns = self.shaped(inputs[0], "n, channel, row, column")
-        (top, bottom), (left, right) = _pairs(self, "padding", self.padding, 2)
-        return self.layer(
-            [f"y[n,c,h,w] = x[n,c,h - {top},w - {left}]"],
-            sizes={"h": rows + top + bottom, "w": columns + left + right},
-            outside={"x": 0},
-        )
-
-
-@dataclass(eq=False)
-class ZeroPadding1D(LibraryLayer):
-    """Zeros before and after sequences ``[n, t, feature]``.
-
-    Parameters
-    ----------
-    padding : int or (int, int)
-        How many steps before and after.
-    """
-
-    padding: Extents = 1
-
-    KIND: ClassVar[str] = "zero_padding1d"
-
-    def build(self, *inputs: Value) -> Layer:
-        """Return the equation."""
-        steps, _ = self.shaped(inputs[0], "n, t, feature")
-        ((before, after),) = _pairs(self, "padding", self.padding, 1)
-        return self.layer([f"y[n,t,j] = x[n,t - {before},j]"], sizes={"t": steps + before + after}, outside={"x": 0})
-
-
-@dataclass(eq=False)
-class Cropping2D(LibraryLayer):
-    """The middle of images ``[n, channel, row, column]``.
-
-    Parameters
-    ----------
-    cropping : int or sequence
-        An integer, one for rows and one for columns, or ``((top, bottom), (left, right))``.
-    """
-
-    cropping: Extents | Sequence[Sequence[int]] = 1
-
-    KIND: ClassVar[str] = "cropping2d"
-
-    def build(self, *inputs: Value) -> Layer:
-        """Return the equation."""
-        _, rows, columns = self.shaped(inputs[0], "n, channel, row, column")
-        (top, bottom), (left, right) = _pairs(self, "cropping", self.cropping, 2)
-        if top + bottom >= rows or left + right >= columns:
-            self.refuse(f"'cropping' is {self.cropping!r}, and leaves nothing of {inputs[0]!r}.")
-        return self.layer(
-            [f"y[n,c,h,w] = x[n,c,h + {top},w + {left}]"],
-            sizes={"h": rows - top - bottom, "w": columns - left - right},
-        )
-
-
-@dataclass(eq=False)
-class UpSampling1D(LibraryLayer):
-    """Every step of sequences ``[n, t, feature]`` repeated.
-
-    Parameters
-    ----------
-    size : int
-        How often.
-    """
-
-    size: int = 2
-
-    KIND: ClassVar[str] = "up_sampling1d"
-
-    def check(self) -> None:
-        """A positive factor."""
-        self.positive(size=self.size)
-
-    def build(self, *inputs: Value) -> Layer:
-        """Return the equation."""
-        steps, _ = self.shaped(inputs[0], "n, t, feature")
-        return self.layer([f"y[n,t,j] = x[n,t//{self.size},j]"], sizes={"t": steps * self.size})
-
-
-def _linear(source: str, place: str, factor: int, extent: int, at: str) -> str:
-    """Between the two nearest elements, whose centers lie half an element from the borders; beyond them, the outermost."""
-    form = f"(2*{place} + {1 - factor})" if factor != 1 else f"(2*{place})"
-    low, fraction = f"{form}//{2 * factor}", f"({form}%{2 * factor})/{2 * factor}"
-    below = f"where({low} >= 0, {source.format(at.format(low))}, {source.format(at.format('0'))})"
-    above = (
-        f"where({low} + 1 < {extent}, {source.format(at.format(low + ' + 1'))}, {source.format(at.format(extent - 1))})"
-    )
-    return f"(1 - {fraction})*{below} + {fraction}*{above}"
-
-
-@dataclass(eq=False)
-class UpSampling2D(LibraryLayer):
-    """Images ``[n, channel, row, column]`` with more rows and columns.
-
-    Parameters
-    ----------
-    size : int or (int, int)
-        How many times more.
-    interpolation : str
-        ``"nearest"`` or ``"bilinear"`` (half-pixel centers).
-    """
-
-    size: Extents = 2
-    interpolation: str = "nearest"
-
-    KIND: ClassVar[str] = "up_sampling2d"
-
-    def check(self) -> None:
-        """A known interpolation."""
-        self.one_of(("nearest", "bilinear"), interpolation=self.interpolation)
+    KIND: ClassVar[str] = "masking"
 
     def build(self, *inputs: Value) -> Layer:
         """Return the equations."""
-        _, rows, columns = self.shaped(inputs[0], "n, channel, row, column")
-        a, b = per_axis(self, "size", self.size, 2)
-        sizes = {"h": rows * a, "w": columns * b}
-        if self.interpolation == "nearest":
-            return self.layer([f"y[n,c,h,w] = x[n,c,h//{a},w//{b}]"], sizes=sizes)
-        return self.layer(
-            [
-                f"tall[n,c,h,j] = {_linear('x[n,c,{}]', 'h', a, rows, '{},j')}",
-                f"y[n,c,h,w] = {_linear('tall[n,c,{}]', 'w', b, columns, 'h,{}')}",
-            ],
-            sizes=sizes,
-        )
+        self.shaped(inputs[0], "n, t, feature")
+        kept = f"kept[n,t] = max(where(x[n,t,j] == {number(self.mask_value)}, 0, 1), j)"
+        masked = "y[n,t,j] = where(kept[n,t] > 0, x[n,t,j], 0)"
+        if not self.return_lengths:
+            return self.layer([kept, masked])
+        length = "length[n] = max(where(kept[n,t] > 0, t + 1, 0), t)"
+        return self.layer([kept, masked, length], output=("y", "length"), types={"length": "integer"})

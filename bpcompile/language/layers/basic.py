@@ -11,7 +11,7 @@ from bpcompile.language.standard_layers import activation_equation, axis_names
 from bpcompile.language.value import Value
 
 __all__ = ["GLU", "Add", "Average", "Bilinear", "Concatenate", "Dot", "Maximum", "Maxout", "Minimum", "Multiply",
-           "PReLU", "RadialBasis", "Subtract", "leading"]  # fmt: skip
+           "PReLU", "RadialBasis", "Subtract"]  # fmt: skip
 
 
 @dataclass(eq=False)

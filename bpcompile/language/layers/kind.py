@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, NoReturn
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, NoReturn
 
 from bpcompile.errors import LanguageError
 from bpcompile.language.activations import activate, is_identity
 from bpcompile.language.equation import Equation
 from bpcompile.language.layer import Layer
+from bpcompile.language.layers.hints import expected, fits, hints_of
 from bpcompile.language.standard_layers import activation_equation
 from bpcompile.language.symbols import Access, Index
 from bpcompile.language.value import LayerBase, Value
 
-__all__ = ["AXES", "LibraryLayer", "access", "activated", "axes_of", "extents_of", "number", "shifted", "whole"]
+__all__ = ["AXES", "LAYOUT", "PLACES", "TAPS", "LibraryLayer", "Spatial", "access", "activated", "axes_of", "extents_of",
+           "number", "shifted", "whole"]  # fmt: skip
 
 #: Names of the axes of a tensor after the batch, where they have no meaning of their own.
 AXES = ("i", "j", "k", "l", "m", "o")
+#: For sequences, images and volumes: how they lie, and the names of their places and of the places in a window.
+LAYOUT = {1: "n, t, feature", 2: "n, channel, row, column", 3: "n, channel, depth, row, column"}
+PLACES = {1: ("t",), 2: ("h", "w"), 3: ("d", "h", "w")}
+TAPS = {1: ("p",), 2: ("p", "q"), 3: ("p", "q", "r")}
 
 
 @dataclass(eq=False, kw_only=True)
@@ -46,9 +52,16 @@ class LibraryLayer(LayerBase):
 
     #: The name of the kind in spec files.
     KIND: ClassVar[str] = "layer"
+    #: Whether a spec file can name the kind; those that are made of layer objects it cannot.
+    IN_SPECS: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         LayerBase.__init__(self, self.name, self.KIND)
+        hints = hints_of(type(self))
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if not fits(value, hints[f.name]):
+                self.refuse(f"'{f.name}' is {value!r}; {expected(hints[f.name])} was expected.")
         self.check()
 
     def check(self) -> None:
@@ -58,10 +71,10 @@ class LibraryLayer(LayerBase):
         """Raise an error that names the layer."""
         raise LanguageError(message, hint=hint, where=f"Layer '{self.label}'")
 
-    def positive(self, **values: object) -> None:
+    def positive(self, **values: Any) -> None:
         """Refuse what is no positive integer."""
         for name, value in values.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not whole(value) or value < 1:
                 self.refuse(f"'{name}' is {value!r}; a positive integer was expected.")
 
     def known_activation(self, **values: object) -> None:
@@ -108,6 +121,7 @@ class LibraryLayer(LayerBase):
         state: Mapping[str, Sequence[str | int]] | None = None,
         initializers: Mapping[str, object] | None = None,
         frozen: Sequence[str] = (),
+        types: Mapping[str, str] | None = None,
     ) -> Layer:
         """Return the equations as a `Layer`, with the options that every kind takes."""
         return Layer(
@@ -124,7 +138,24 @@ class LibraryLayer(LayerBase):
             penalties=self.penalties,
             shared=self.shared,
             kind=self.KIND,
+            types=types,
         )
+
+
+@dataclass(eq=False, kw_only=True)
+class Spatial(LibraryLayer):
+    """A layer of sequences ``[n, t, feature]``, images ``[n, channel, row, column]`` or volumes, by its rank."""
+
+    RANK: ClassVar[int] = 2
+
+    def read(self, x: Value) -> tuple[int, tuple[int, ...]]:
+        """The number of channels and the other extents."""
+        extents = self.shaped(x, LAYOUT[self.RANK])
+        return (extents[-1], extents[:-1]) if self.RANK == 1 else (extents[0], extents[1:])
+
+    def element(self, tensor: str, channel: str, places: Sequence[str]) -> str:
+        """One element."""
+        return access(tensor, "n", *places, channel) if self.RANK == 1 else access(tensor, "n", channel, *places)
 
 
 def extents_of(x: Value) -> tuple[int, ...]:

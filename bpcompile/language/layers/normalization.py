@@ -11,7 +11,7 @@ from bpcompile.language.layers.kind import LibraryLayer, access, axes_of, number
 from bpcompile.language.value import LayerBase, Value
 
 __all__ = ["BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization",
-           "RMSNormalization", "WeightNormalization"]  # fmt: skip
+           "RMSNormalization", "UnitNormalization", "WeightNormalization"]  # fmt: skip
 
 
 def _affine(scale: bool, center: bool, subscripts: Sequence[str]) -> tuple[str, str]:
@@ -118,7 +118,7 @@ class LayerNormalization(LibraryLayer):
         listed = [self.axis] if isinstance(self.axis, int) else list(self.axis)
         places = sorted(self.place(axis, x) for axis in listed)
         axes = axes_of(x)
-        if places != list(range(places[0], len(axes))):
+        if not places or places != list(range(places[0], len(axes))):
             self.refuse(f"'axis' is {self.axis!r}, and these are not the last axes of {x!r}.")
         return axes[: places[0]], axes[places[0] :]
 
@@ -256,6 +256,34 @@ class InstanceNormalization(GroupNormalization):
 
 
 @dataclass(eq=False)
+class UnitNormalization(LibraryLayer):
+    """Each example divided by its Euclidean length along an axis: ``y = x/sqrt(max(sum(x**2), epsilon**2))``.
+
+    Parameters
+    ----------
+    axis : int
+        The axis; the first after the batch is 1.
+    epsilon : float
+        The least length that is divided by.
+    """
+
+    axis: int = -1
+    epsilon: float = 1e-12
+
+    KIND: ClassVar[str] = "unit_normalization"
+
+    def build(self, *inputs: Value) -> Layer:
+        """Return the equations for the rank of the input."""
+        place, axes = self.place(self.axis, inputs[0]), axes_of(inputs[0])
+        square = access("square", *axes[:place], *axes[place + 1 :])
+        x = access("x", *axes)
+        least = number(self.epsilon * self.epsilon)
+        return self.layer(
+            [f"{square} = sum({x}**2, {axes[place]})", f"{access('y', *axes)} = {x}/sqrt(max({square}, {least}))"]
+        )
+
+
+@dataclass(eq=False)
 class WeightNormalization(LibraryLayer):
     """Another layer, whose weight is a direction times a trained length (Salimans and Kingma 2016).
 
@@ -278,6 +306,7 @@ class WeightNormalization(LibraryLayer):
     parameter: str = ""
 
     KIND: ClassVar[str] = "weight_normalization"
+    IN_SPECS: ClassVar[bool] = False
 
     def build(self, *inputs: Value) -> Layer:
         """Return the inner layer's equations and those of its weight."""

@@ -90,6 +90,12 @@ class _Direction:
         return Equation(Access(self.name(name), n, t, k), value)
 
 
+MOST_LAYERS = 256
+"""The most layers that one stack of recurrent layers has."""
+MOST_UNITS = 2**17
+"""The most units of a recurrent layer."""
+
+
 @dataclass(eq=False)
 class _Recurrent(LibraryLayer):
     """What the recurrent layers share; see `LSTM`."""
@@ -101,6 +107,8 @@ class _Recurrent(LibraryLayer):
     return_state: bool = False
     num_layers: int = 1
     bidirectional: bool = False
+    merge_mode: str = "concat"
+    go_backwards: bool = False
     dropout: float = 0.0
     truncate: int | None = None
     kernel_initializer: object = "glorot_uniform"
@@ -114,10 +122,17 @@ class _Recurrent(LibraryLayer):
     def check(self) -> None:
         """Positive numbers and known activations."""
         self.positive(units=self.units, num_layers=self.num_layers)
+        if self.num_layers > MOST_LAYERS:
+            self.refuse(f"'num_layers' is {self.num_layers}; each has equations of its own, at most {MOST_LAYERS}.")
+        if self.units > MOST_UNITS:
+            self.refuse(f"'units' is {self.units}; there are units**2 recurrent weights for each gate: at most {MOST_UNITS}.")
         if self.truncate is not None:
             self.positive(truncate=self.truncate)
         self.probability(dropout=self.dropout)
         self.known_activation(activation=self.activation)
+        self.one_of(("concat", "sum", "mul", "ave"), merge_mode=self.merge_mode)
+        if self.go_backwards and (self.bidirectional or self.num_layers > 1):
+            self.refuse("'go_backwards' goes with one layer in one direction.")
 
     def equations(self, d: _Direction) -> list[str | Equation]:
         """The equations of one layer in one direction; ``input`` is what it gets from below."""
@@ -136,15 +151,9 @@ class _Recurrent(LibraryLayer):
         initializers: dict[str, object] = {}
         below = [("x", features)]
         ends: list[_Direction] = []
-        directions = (1, -1) if self.bidirectional else (1,)
+        directions = (1, -1) if self.bidirectional else (-1,) if self.go_backwards else (1,)
         for level in range(self.num_layers):
-            layer = [
-                _Direction(
-                    f"_l{level}{'' if step > 0 else '_reverse'}", level, step, steps, "- 1" if step > 0 else "+ 1",
-                    bool(lengths), self.truncate,
-                )
-                for step in directions
-            ]  # fmt: skip
+            layer = [self._direction(level, step, steps, bool(lengths)) for step in directions]
             for d in layer:
                 equations += [self._projection(d, below), *self._starts(d, starts, len(ends)), *self.equations(d)]
                 parameters.update(self._shapes(d, sum(extent for _, extent in below)))
@@ -158,7 +167,7 @@ class _Recurrent(LibraryLayer):
         states = [self._final(state, ends) for state in self.STATES] if self.return_state else []
         names = [f"final_{state}" for state in self.STATES] if self.return_state else []
         many = {"s": len(ends)} if states and len(ends) > 1 else {}
-        wide = {"j": 2 * self.units} if self.bidirectional else {}
+        wide = {"j": 2 * self.units} if self.bidirectional and self.merge_mode == "concat" else {}
         return self.layer(
             [*equations, *last, *states],
             inputs=("x", *starts, *lengths),
@@ -167,6 +176,10 @@ class _Recurrent(LibraryLayer):
             sizes={"k": self.units, "g": self.GATES * self.units, **wide, **many},
             initializers=initializers,
         )
+
+    def _direction(self, level: int, step: int, steps: int, masked: bool) -> _Direction:
+        suffix = "_reverse" if step < 0 and self.bidirectional else ""
+        return _Direction(f"_l{level}{suffix}", level, step, steps, "- 1" if step > 0 else "+ 1", masked, self.truncate)
 
     def _given(self, inputs: Sequence[Value]) -> tuple[list[str], list[str]]:
         """The names of the initial states and of the lengths."""
@@ -228,19 +241,21 @@ class _Recurrent(LibraryLayer):
 
     def _output(self, names: Sequence[str], ends: Sequence[_Direction], masked: bool) -> tuple[str, list[str]]:
         """The name of the output and the equations that it needs."""
+        place = f"{ends[0].steps - 1} - t" if self.go_backwards else "t"
         if not self.return_sequences:
-            values = [f"{name}[n,{d.last},k]" for name, d in zip(names, ends, strict=True)]
-            left = "y[n,k]"
-        elif len(names) == 1 and not masked:
+            values, left = [f"{name}[n,{d.last},k]" for name, d in zip(names, ends, strict=True)], "y[n,k]"
+        elif len(names) == 1 and not masked and not self.go_backwards:
             return names[0], []
         else:
-            values, left = [f"{name}[n,t,k]" for name in names], "y[n,t,k]"
-        if len(values) == 2:
-            left = left.replace("k]", "j]")
-            first, second = values[0].replace("k]", "j]"), values[1].replace("k]", f"j - {self.units}]")
-            values = [f"where(j < {self.units}, {first}, {second})"]
+            values, left = [f"{name}[n,{place},k]" for name in names], "y[n,t,k]"
+        value = values[0]
+        if len(values) == 2 and self.merge_mode == "concat":
+            left, first = left.replace("k]", "j]"), values[0].replace("k]", "j]")
+            value = f"where(j < {self.units}, {first}, {values[1].replace('k]', f'j - {self.units}]')})"
+        elif len(values) == 2:
+            value = {"sum": "{} + {}", "mul": "{}*{}", "ave": "({} + {})/2"}[self.merge_mode].format(*values)
         guarded = masked and self.return_sequences
-        return "y", [f"{left} = " + (f"where(t < length[n], {values[0]}, 0)" if guarded else values[0])]
+        return "y", [f"{left} = " + (f"where({place} < length[n], {value}, 0)" if guarded else value)]
 
     def _final(self, state: str, ends: Sequence[_Direction]) -> str:
         values = [f"{d.name(state)}[n,{d.last},k]" for d in ends]
@@ -293,7 +308,11 @@ class LSTM(_Recurrent):
     num_layers : int
         How many layers stand on each other.
     bidirectional : bool
-        Whether there is a second set of layers that reads the sequence backwards; outputs are concatenated.
+        Whether there is a second set of layers that reads the sequence backwards.
+    merge_mode : str
+        What becomes of the outputs of both directions: ``"concat"``, ``"sum"``, ``"mul"`` or ``"ave"``.
+    go_backwards : bool
+        Whether one layer reads the sequence backwards; its outputs come in the order in which it makes them.
     dropout : float
         What of the output of each layer but the last is dropped while training.
     truncate : int, optional
@@ -386,8 +405,16 @@ class GRU(_Recurrent):
         ]
 
 
-def Bidirectional(layer: _Recurrent) -> _Recurrent:
-    """Return a recurrent layer that also reads the sequence backwards; the outputs of both directions are concatenated."""
+def Bidirectional(layer: _Recurrent, merge_mode: str = "concat") -> _Recurrent:
+    """Return a recurrent layer that also reads the sequence backwards.
+
+    Parameters
+    ----------
+    layer : SimpleRNN, LSTM or GRU
+        The layer; both directions have parameters of their own.
+    merge_mode : str
+        What becomes of both outputs: ``"concat"``, ``"sum"``, ``"mul"`` or ``"ave"``.
+    """
     if not isinstance(layer, _Recurrent):
         raise LanguageError(f"{layer!r} is no recurrent layer.", hint="Write bp.Bidirectional(bp.LSTM(32)).")
-    return replace(layer, bidirectional=True)
+    return replace(layer, bidirectional=True, merge_mode=merge_mode)

@@ -36,6 +36,7 @@ class Sequential(Composite):
     layers: Sequence[LayerBase]
 
     KIND: ClassVar[str] = "sequential"
+    IN_SPECS: ClassVar[bool] = False
 
     def check(self) -> None:
         """One layer at least."""
@@ -69,6 +70,7 @@ class Residual(Composite):
     activation: object = None
 
     KIND: ClassVar[str] = "residual"
+    IN_SPECS: ClassVar[bool] = False
 
     def check(self) -> None:
         """A known activation."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bpcompile.language.layers.kind import LibraryLayer, shifted, whole
 
@@ -12,7 +12,7 @@ __all__ = ["Extents", "Padding", "Window", "per_axis", "windows_of"]
 #: One number for all axes, or one for each.
 Extents = int | Sequence[int]
 #: "valid", "same", "causal", a number for all borders, a number for each axis, or a pair (before, after) for each.
-Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
+Padding = str | int | Sequence[int | Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,14 @@ class Window:
     def outputs(self) -> int:
         """How often the window fits."""
         return (self.extent + self.before + self.after - self.span) // self.stride + 1
+
+    def rounded_up(self) -> Window:
+        """The window with one more place, where it starts inside and reaches beyond the end."""
+        left = self.extent + self.before + self.after - self.span
+        more = self.stride * -(-left // self.stride) - left
+        if not more or (self.outputs * self.stride) >= self.extent + self.before:
+            return self
+        return replace(self, after=self.after + more)
 
     def start(self, i: str) -> str:
         """The subscript of the first element, which may lie in the padding."""
