@@ -29,24 +29,34 @@ WEIGHT: Final = 0.25
 """How large tensors without the batch axis, gone through again for each portion, may be beside those of the portion."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """A step, what it reads and writes, and whether it may run for some examples and then for others."""
+
+    step: ScheduledStep
+    read: frozenset[str]
+    written: frozenset[str]
+    divides: bool
+
+
 @dataclass
-class _Order:
-    """Steps in three parts: before the loop, in it, behind it; and what each part reads and writes."""
+class _Part:
+    """Steps that stand before a loop, in it or behind it; what they read and write."""
 
-    parts: tuple[list[ScheduledStep], ...] = field(default_factory=lambda: ([], [], []))
-    read: tuple[set[str], ...] = field(default_factory=lambda: (set(), set(), set()))
-    written: tuple[set[str], ...] = field(default_factory=lambda: (set(), set(), set()))
+    steps: list[_Facts] = field(default_factory=list)
+    read: set[str] = field(default_factory=set)
+    written: set[str] = field(default_factory=set)
 
-    def follows(self, step: ScheduledStep, part: int) -> bool:
-        """True if a step has to come after something in a part."""
-        read, written = _touched(step)
-        return bool(read & self.written[part] or written & (self.read[part] | self.written[part]))
+    def precedes(self, s: _Facts) -> bool:
+        """True if a step has to come after something in this part."""
+        free = s.read.isdisjoint(self.written) and s.written.isdisjoint(self.written) and s.written.isdisjoint(self.read)
+        return not free
 
-    def note(self, step: ScheduledStep, part: int) -> None:
-        """Remember what a step of a part reads and writes."""
-        read, written = _touched(step)
-        self.read[part].update(read)
-        self.written[part].update(written)
+    def add(self, s: _Facts) -> None:
+        """Append a step."""
+        self.steps.append(s)
+        self.read |= s.read
+        self.written |= s.written
 
 
 def in_portions(steps: Sequence[ScheduledStep], tensors: Mapping[str, Tensor]) -> tuple[ScheduledStep, ...]:
@@ -58,47 +68,47 @@ def in_portions(steps: Sequence[ScheduledStep], tensors: Mapping[str, Tensor]) -
         Fused kernels in order.
     tensors : mapping of str to Tensor
     """
-    order = _Order()
-    for step in steps:
-        sums = {name for name in order.written[1] if None not in tensors[name].shape}
-        read, _ = _touched(step)
-        if order.follows(step, 2) or read & sums:
-            part = 2
-        elif isinstance(step, Nest | Contraction) and _independent(step, tensors) and (
-            _elements([step], tensors)[1] <= WEIGHT * PORTION
-        ):
-            part = 1
+    facts = [_Facts(step, *_touched(step), _divides(step, tensors)) for step in steps]
+    summed = {name for s in facts for name in s.written if None not in tensors[name].shape}
+    return tuple(_in_loops(facts, summed, tensors))
+
+
+def _in_loops(facts: list[_Facts], summed: set[str], tensors: Mapping[str, Tensor]) -> list[ScheduledStep]:
+    before, inside, behind = _Part(), _Part(), _Part()
+    for s in facts:
+        if behind.precedes(s) or not inside.written.isdisjoint(s.read & summed):
+            behind.add(s)
+        elif s.divides:
+            inside.add(s)
         else:
-            part = 2 if order.follows(step, 1) else 0
-        order.parts[part].append(step)
-        order.note(step, part)
-    before, inside, behind = order.parts
-    body = [k for k in inside if isinstance(k, Nest | Contraction)]
+            (behind if inside.precedes(s) else before).add(s)
+    body = [s.step for s in inside.steps if isinstance(s.step, Nest | Contraction)]
     if not body:
-        return tuple(steps)
+        return [s.step for s in facts]
     each, fixed = _elements(body, tensors)
     examples = max(1, PORTION // max(1, each))
-    rest = in_portions(behind, tensors)
+    rest = _in_loops(behind.steps, summed, tensors)
+    start = [s.step for s in before.steps]
     if examples <= MOST_EXAMPLES and len(body) >= LEAST_KERNELS and fixed <= WEIGHT * examples * each:
-        return (*before, BatchLoop(examples, tuple(_growing(k, tensors) for k in body)), *rest)
-    return tuple(steps) if rest == tuple(behind) else (*before, *body, *rest)
+        return [*start, BatchLoop(examples, tuple(_growing(k, tensors) for k in body)), *rest]
+    return [s.step for s in facts] if rest == [s.step for s in behind.steps] else [*start, *body, *rest]
 
 
-def _touched(step: ScheduledStep) -> tuple[set[str], set[str]]:
+def _touched(step: ScheduledStep) -> tuple[frozenset[str], frozenset[str]]:
     """The tensors that a step reads, and those that it writes."""
-    if isinstance(step, Clear):
-        return set(), {step.tensor}
     kernels = step.body if isinstance(step, KernelLoop | BatchLoop) else (step,)
     read: set[str] = set()
     written: set[str] = set()
     for kernel in kernels:
         written |= {kernel.tensor} if isinstance(kernel, Clear) else {s.target for s in kernel_statements(kernel)}
         read |= {name for s in kernel_statements(kernel) for name in reads(s)}
-    return read, written
+    return frozenset(read), frozenset(written)
 
 
-def _independent(kernel: Nest | Contraction, tensors: Mapping[str, Tensor]) -> bool:
-    """True if a kernel may run for some examples and then for others."""
+def _divides(kernel: ScheduledStep, tensors: Mapping[str, Tensor]) -> bool:
+    """True if a kernel may run for some examples and then for others, and goes through little again for each portion."""
+    if not isinstance(kernel, Nest | Contraction) or _elements([kernel], tensors)[1] > WEIGHT * PORTION:
+        return False
     statements = kernel_statements(kernel)
     if not all(_each_example(s, tensors) for s in statements):
         return False
