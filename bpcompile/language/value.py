@@ -7,6 +7,7 @@ import keyword
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bpcompile.errors import LanguageError, NetworkError, check_arguments, named_options
@@ -98,14 +99,19 @@ class Application:
     tensors: Mapping[str, TensorInfo]
 
 
+@cache
+def _options(kind: type) -> inspect.Signature:
+    signature = inspect.signature(kind.__init__)  # type: ignore[misc]
+    return signature.replace(parameters=[p for p in signature.parameters.values() if p.name != "self"])
+
+
 class _Kind(ABCMeta):
     """What makes layers: options that a kind does not have are refused with a sentence, and not with Python's own error."""
 
     @property
     def __signature__(cls) -> inspect.Signature:
         """The options of the kind, for `help` and for editors."""
-        signature = inspect.signature(cls.__init__)  # type: ignore[misc]
-        return signature.replace(parameters=[p for p in signature.parameters.values() if p.name != "self"])
+        return _options(cls)
 
     if not TYPE_CHECKING:  # to type checkers, a kind takes what its own __init__ takes
 

@@ -46,7 +46,7 @@ and what eight half units in the last place of the inputs move; threads and repe
 | formulas hold over the whole range | stable forms and activations at all magnitudes beside exact values, \
 `bpcompile.stability.check_stability`; every function, activation and loss in [numerics](numerics.md) | {stability} |
 | generated C is clean | gcc with -std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wdouble-promotion -Wshadow as errors; \
-address and undefined-behaviour sanitizers on random networks (slow) | with the tests |
+gcc and clang, sanitizers, valgrind, guard pages and five processors in [generated C](generated_c.md) | with the tests |
 | the text is the same in every process | three hash seeds | with the tests |
 | wrong spec files get a sentence, soon | files changed as trees, as equations and as bytes; read, compiled and derived in 3 GiB, \
 20 s each | {specs} |
