@@ -17,6 +17,9 @@ from bpcompile.commands.timing import Timing, timed
 
 OWN = ("bpcompile", "bind")
 
+REST = 0.2
+"""Seconds between contenders with several threads: those of OpenBLAS and OpenMP spin for a while after each call."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -101,7 +104,8 @@ def measure(row: Row, setting: Setting) -> Result:
             contenders.append(contender)
             compile_seconds[name] = contender.seconds
             worst = max(worst, _disagreement(name, contender.read(contender.call()), reference, setting.dtype))
-    timings = timed({c.name: c.call for c in contenders}, setting.seconds, setting.rounds)
+    rest = REST if setting.threads > 1 else 0.0
+    timings = timed({c.name: c.call for c in contenders}, setting.seconds, setting.rounds, rest)
     operations = (model.cost.forward_ops + (0 if setting.forward_only else model.cost.backward_ops)) * row.batch
     return Result(row.key, row.title, row.reach, operations, compile_seconds, timings, missing, worst)
 

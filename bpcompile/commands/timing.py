@@ -28,7 +28,7 @@ class Timing:
     calls: int
 
 
-def timed(calls: Mapping[str, Call], seconds: float = 2.0, rounds: int = 15) -> dict[str, Timing]:
+def timed(calls: Mapping[str, Call], seconds: float = 2.0, rounds: int = 15, rest: float = 0.0) -> dict[str, Timing]:
     """Time calls in turn.
 
     Parameters
@@ -39,6 +39,8 @@ def timed(calls: Mapping[str, Call], seconds: float = 2.0, rounds: int = 15) -> 
         How long each one runs in all; slow ones still get three rounds of a call.
     rounds : int
         Into how many turns that is divided.
+    rest : float
+        Seconds before each turn. Threads of a library keep spinning after its work, and would take the time of the next one.
     """
     each = {name: _first(call) for name, call in calls.items()}
     repeats = {name: max(1, round(seconds / rounds / one)) for name, one in each.items()}
@@ -49,6 +51,8 @@ def timed(calls: Mapping[str, Call], seconds: float = 2.0, rounds: int = 15) -> 
         for name, call in calls.items():
             if turn >= turns[name]:
                 continue
+            if rest:
+                time.sleep(rest)
             used, spent = _turn(call, repeats[name])
             clock[name].append(spent)
             processor[name].append(used)
