@@ -55,7 +55,9 @@ def find_repeats(forward: Forward, network: Network) -> Repeats | None:
     found = _longest(codes)
     if found is None:
         return None
-    start, length, count = found
+    start, length, end = found
+    start = next((k for k in range(start, start + length) if k == 0 or _begins_call(statements[k - 1], statements[k])), start)
+    count = (end - start) // length
     borders = [start + length * k for k in range(count + 1)]
     periods = tuple(described.names(a, b) for a, b in pairwise(borders))
     inner = {name for p in periods[1:-1] for name in p.tensors}
@@ -127,6 +129,11 @@ class _Descriptions:
         return Names(tuple(tensors), tuple(calls), tuple(streams))
 
 
+def _begins_call(before: Statement, s: Statement) -> bool:
+    """True between two layer calls: periods that begin there leave the statements of a layer together."""
+    return before.origin.call != s.origin.call
+
+
 def _names(s: Statement) -> Collection[str]:
     shapes = Shapes()
     shapes.statement(s)
@@ -134,7 +141,7 @@ def _names(s: Statement) -> Collection[str]:
 
 
 def _longest(codes: np.ndarray) -> tuple[int, int, int] | None:
-    """Start, length and number of the periods whose repetition covers the most statements; the shortest such periods."""
+    """Start and length of the periods whose repetition covers the most statements, and its end; the shortest such periods."""
     best: tuple[int, int, int] | None = None
     saved = 0
     for length in range(1, len(codes) // FEWEST + 1):
@@ -144,7 +151,8 @@ def _longest(codes: np.ndarray) -> tuple[int, int, int] | None:
         if not len(starts):
             continue
         k = int(np.argmax(ends - starts))
-        count = (int(ends[k] - starts[k]) + length) // length
+        end = int(ends[k]) + length
+        count = (end - int(starts[k])) // length
         if count >= FEWEST and (count - 3) * length > saved:
-            best, saved = (int(starts[k]), length, count), (count - 3) * length
+            best, saved = (int(starts[k]), length, end), (count - 3) * length
     return best
