@@ -104,6 +104,9 @@ def test_the_terms_of_a_gradient_follow_their_errors_in_order() -> None:
     assert [s.target for s in gradients_early(program).statements()] == [
         "q_bar", "W_bar", "v_bar", "x_bar", "W_bar",
     ]  # fmt: skip
+    late, early = program.steps[4], program.steps[3]
+    turned = gradients_early(program.with_steps((*program.steps[:3], late, early)))
+    assert [s for s in turned.statements() if s.target == "W_bar"] == [late, early]
 
 
 def test_operations_are_counted() -> None:
