@@ -36,7 +36,8 @@ from bpcompile.nodes.expressions import (
     substitute,
 )
 from bpcompile.nodes.guards import pinned, reads_data, simplify_guards
-from bpcompile.nodes.likeness import Shapes, with_tensors
+from bpcompile.nodes.likeness import Shapes
+from bpcompile.nodes.renaming import Renaming
 
 ASSUMED_BATCH: Final = 32
 """The batch size that costs are compared at."""
@@ -272,8 +273,8 @@ class Gathering:
         renamed = {old: new for old, new in zip(theirs, names, strict=True) if old != new}
         if result is None or not renamed:
             return result
-        solved = tuple((a, with_tensors(value, renamed)) for a, value in result.solved)
-        return Gathered(with_tensors(result.expression, renamed), solved)
+        new = Renaming(renamed)
+        return Gathered(new.expression(result.expression), tuple((a, new.expression(value)) for a, value in result.solved))
 
 
 def _turn(left: Expr, others: Sequence[Expr]) -> int:

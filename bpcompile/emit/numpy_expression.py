@@ -62,7 +62,6 @@ class Writer:
     names: Names
     lines: list[str] = field(default_factory=list)
     running: dict[Axis, str] = field(default_factory=dict)
-    uses_real: bool = False
     _bound: dict[tuple[Expr, Frame, bool], Text] = field(default_factory=dict)
     _shared: set[Expr] = field(default_factory=set)
     _axes: dict[Expr, frozenset[Axis]] = field(default_factory=dict)
@@ -114,7 +113,6 @@ class Writer:
 
     def real(self, text: str) -> str:
         """Convert to the module's element type."""
-        self.uses_real = True
         return f"real({text})"
 
     # --- values ---------------------------------------------------------------------------------------------------
@@ -143,7 +141,6 @@ class Writer:
             return self._where(e, frame, guarded, real=True)
         text = self.value(e, frame, guarded)
         if e.kind == "int" and not self.is_number(e):
-            self.uses_real = True
             return Text(f"{text.within(9)}.astype(real)")
         return text
 

@@ -43,7 +43,6 @@ def allocate(w: Writer, tensor: str, known: set[str]) -> None:
 def _element(w: Writer, tensor: str) -> str:
     if w.tensors[tensor].kind == "int":
         return "np.int64"
-    w.uses_real = True
     return "real"
 
 
@@ -55,7 +54,6 @@ def _create(w: Writer, s: Statement, places: Frame, target: str, value: Text) ->
         fresh = s.reduce is not None or body.op not in ("load", "stop")
         text = value.text if fresh else f"np.array({value.text})"
         if s.reduce is None and body.kind == "int" and w.tensors[s.target].kind != "int":
-            w.uses_real = True
             text = f"{value.within(9)}.astype(real)"
         w.lines.append(f"{target} = {text}")
         return

@@ -36,11 +36,6 @@ class Affine:
     terms: tuple[tuple[Atom, int], ...]
     constant: int = 0
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether no atom is left."""
-        return not self.terms
-
     def coefficient(self, atom: Atom) -> int:
         """The factor of an atom; 0 where it does not occur."""
         return dict(self.terms).get(atom, 0)

@@ -6,10 +6,10 @@ and two statements have the same shape exactly if one is the other with its tens
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from bpcompile.nodes.expressions import Expr, children_first, load, loads, rebuild
+from bpcompile.nodes.expressions import Expr, children_first
 from bpcompile.nodes.statements import Statement
 
 
@@ -58,14 +58,3 @@ class Shapes:
     def shape(self, *more: Hashable) -> Hashable:
         """The shape of all that was taken in."""
         return (*self._parts, *more)
-
-
-def with_tensors(e: Expr, names: Mapping[str, str]) -> Expr:
-    """The expression with its tensors renamed; those without a new name keep theirs."""
-
-    def change(x: Expr) -> Expr | None:
-        if x.op != "load" or x.value[0] not in names:
-            return None
-        return load(names[x.value[0]], x.args, x.value[1])
-
-    return rebuild(e, change) if loads(e) else e

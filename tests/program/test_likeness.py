@@ -7,7 +7,8 @@ import gc
 from bpcompile.calculus.gather import Gathering, gather
 from bpcompile.nodes import expressions as nodes
 from bpcompile.nodes.expressions import Axis, Expr, axis, const, load, node
-from bpcompile.nodes.likeness import Shapes, with_tensors
+from bpcompile.nodes.likeness import Shapes
+from bpcompile.nodes.renaming import Renaming
 from bpcompile.nodes.statements import Statement
 
 N, J, D = Axis("n", None), Axis("j", 4), Axis("i", 3)
@@ -39,7 +40,7 @@ def test_anything_else_gives_another_shape() -> None:
 
 
 def test_tensors_are_renamed_at_once() -> None:
-    swapped = with_tensors(_product("W", "x"), {"W": "x", "x": "W"})
+    swapped = Renaming({"W": "x", "x": "W"}).expression(_product("W", "x"))
     assert swapped is _product("x", "W")
 
 
