@@ -115,7 +115,7 @@ def check_gradients(
     rng = np.random.default_rng(seed)
     vector = _random_parameters(first, seed, rng) if params is None else first.parameters(params)
     everything = _arrays(first, data, examples, rng)
-    start_state = first.init_state() if state is None else first._state(state)
+    start_state = first.init_state() if state is None else first.intake.state(state)
     start = time.perf_counter()
     point, each = _affordable_point(first, vector, everything, start_state, key, inputs, seconds)
     found = {b: _gradients(m, point) for b, m in models.items()}
@@ -327,7 +327,7 @@ def _gradients(model: Model, point: _Point) -> tuple[float, Gradients]:
 def _own_gradients(model: Model, point: _Point) -> tuple[float, Gradients]:
     params = model.parameters(point.params)
     given = _given(point)
-    state = None if given is None else model._state(dict(given))
+    state = None if given is None else model.intake.state(dict(given))
     return model.value_and_grad(params, state=state, key=point.key, **point.arrays)
 
 
@@ -346,7 +346,7 @@ def _arrays(model: Model, data: Mapping[str, Any], examples: int, rng: np.random
     specs = {s.name: s for s in model.signature.arrays}
     unknown = [name for name in data if name not in specs]
     if unknown:
-        model._arrays(data, targets=False)  # says which name is meant
+        model.intake.arrays(data, targets=False)  # says which name is meant
     given = {name: conform(specs[name], value, model.signature.real) for name, value in data.items()}
     n = min([examples, *(len(a) for a in given.values())]) if given else min(examples, 4)
     # Copies: their elements are moved, and the caller's arrays must not be.

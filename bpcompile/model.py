@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from bpcompile.arrays import batch_size as common_batch_size
-from bpcompile.arrays import check_names, conform, whole_number
+from bpcompile.arrays import whole_number
 from bpcompile.backend import Backend, OptimizerState
-from bpcompile.errors import ArrayError, BPCompileError, DataError, TrainingError
+from bpcompile.errors import ArrayError, BPCompileError, TrainingError
+from bpcompile.intake import Intake
 from bpcompile.language.initializers import initial_values
 from bpcompile.nonfinite import guarded, origin
-from bpcompile.parameters import Gradients, Parameters, State, aligned_zeros, gathered
+from bpcompile.parameters import Gradients, Parameters, State, aligned_zeros
 from bpcompile.signature import Signature
-from bpcompile.weights import matched, read_safetensors
+from bpcompile.weights import matched, read_safetensors, write_safetensors
 
 if TYPE_CHECKING:
     from bpcompile.cost import Cost
@@ -71,11 +71,11 @@ class Model:
         self.optimizer = optimizer
         self.cost = cost
         self.check_finite = check_finite
+        self.intake = Intake(signature, check_finite)
         self._backend = backend
         if not check_finite:
             # These shadow the methods: the backend may know a shorter way for arrays that need no conversion.
             vars(self).update(backend.shortcuts({"predict": self.predict, "value_and_grad": self.value_and_grad}))
-        self._no_state = State(signature.states, aligned_zeros(signature.states.size, signature.real))
         self._optimizer_states: weakref.WeakKeyDictionary[Parameters, OptimizerState] = weakref.WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -118,14 +118,14 @@ class Model:
             The same seed gives the same numbers; a parameter's depend on its name and the seed alone.
         """
         seed = whole_number("seed", seed, 0)
-        params = self._empty_parameters()
+        params = self.intake.empty_parameters()
         for name, info in self.network.parameters.items():
             params[name][...] = initial_values(name, info.shape, info.initializer, seed)
         return params
 
     def init_state(self) -> State:
         """Make the first state; empty where the network has none."""
-        state = State(self.signature.states, aligned_zeros(self.signature.states.size, self.signature.real))
+        state = self.intake.empty_state()
         for name, info in self.network.states.items():
             state[name][...] = initial_values(name, info.shape, info.initializer, 0)
         return state
@@ -138,9 +138,7 @@ class Model:
         ArrayError
             If names are missing or unknown, or an array does not fit.
         """
-        return Parameters(
-            self.signature.parameters, gathered(self.signature.parameters, values, self.signature.real, "parameter")
-        )
+        return self.intake.new_parameters(values)
 
     def load_state_dict(self, values: Mapping[str, Any], rename: Mapping[str, str] | None = None) -> Parameters:
         """Make parameters of a PyTorch ``state_dict``: shapes are PyTorch's, so that only names change.
@@ -164,20 +162,14 @@ class Model:
     def load_buffers(self, values: Mapping[str, Any], rename: Mapping[str, str] | None = None) -> State:
         """Make a state of the buffers in a PyTorch ``state_dict``, such as running means; see `load_state_dict`."""
         found = matched(values, self.signature.states.names, self.signature.parameters.names, rename or {})
-        return State(self.signature.states, gathered(self.signature.states, found, self.signature.real, "state"))
+        return self.intake.new_state(found)
 
     def save(self, path: str | os.PathLike[str], params: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> None:
         """Write parameters (and a state) to a safetensors file."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import save_file
-
-        arrays = {name: np.ascontiguousarray(v) for name, v in self._parameters(params).items()}
+        arrays: dict[str, Array] = dict(self.intake.parameters(params))
         if state is not None:
-            arrays |= {f"state/{name}": np.ascontiguousarray(v) for name, v in self._state(state).items()}
-        try:
-            save_file(arrays, path, metadata={"network": self.signature.name, "made_by": "bpcompile"})
-        except (OSError, SafetensorError) as error:
-            raise DataError(f"'{path}' cannot be written: {error}.") from error
+            arrays |= {f"state/{name}": v for name, v in self.intake.state(state).items()}
+        write_safetensors(path, arrays, {"network": self.signature.name, "made_by": "bpcompile"})
 
     def load(self, path: str | os.PathLike[str]) -> Parameters:
         """Read parameters from a safetensors file.
@@ -194,7 +186,7 @@ class Model:
     def load_state(self, path: str | os.PathLike[str]) -> State:
         """Read the state from a safetensors file."""
         found = {k.removeprefix("state/"): v for k, v in read_safetensors(path).items() if k.startswith("state/")}
-        return State(self.signature.states, gathered(self.signature.states, found, self.signature.real, "state"))
+        return self.intake.new_state(found)
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
@@ -219,10 +211,9 @@ class Model:
         array or tuple of arrays
             One array for each output of the network; the array itself where there is one.
         """
-        inputs = {name: v for name, v in data.items() if not self._is_target(name)}
-        vector = self._parameters(params)
-        arrays, n = self._arrays(inputs, targets=False)
-        outputs = self._backend.predict(vector, arrays, n, self._state(state), *_draw_numbers(key, step))
+        vector = self.intake.parameters(params)
+        arrays, n = self.intake.inputs(data)
+        outputs = self._backend.predict(vector, arrays, n, self.intake.state(state), *_draw_numbers(key, step))
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def value_and_grad(
@@ -263,10 +254,10 @@ class Model:
             If an array or a name is not what the network takes.
         """
         self._needs_loss()
-        vector = self._parameters(params)
-        arrays, n = self._arrays(data, targets=True)
+        vector = self.intake.parameters(params)
+        arrays, n = self.intake.arrays(data, targets=True)
         numbers = _draw_numbers(key, step)
-        moving = self._state(state)
+        moving = self.intake.state(state)
         before = moving.flat.copy() if self.check_finite else None
         loss, grads = self._backend.value_and_grad(vector, arrays, n, moving, *numbers, bool(training))
         if before is not None:
@@ -289,8 +280,8 @@ class Model:
         self._needs_loss()
         if not isinstance(params, Parameters):
             raise ArrayError("bind takes the Parameters of this model.", hint="Make them with model.parameters(mapping).")
-        arrays, n = self._arrays(data, targets=True)
-        return self._backend.bind(self._parameters(params), arrays, n, self._state(state), training)
+        arrays, n = self.intake.arrays(data, targets=True)
+        return self._backend.bind(self.intake.parameters(params), arrays, n, self.intake.state(state), training)
 
     def train_epoch(
         self,
@@ -342,7 +333,7 @@ class Model:
         self._needs_loss()
         if self.optimizer is None:
             raise TrainingError("The network was compiled without an optimizer.", hint="compile(net, optimizer=bp.Adam())")
-        if not isinstance(params, Parameters) or self._parameters(params) is not params:
+        if not isinstance(params, Parameters) or self.intake.parameters(params) is not params:
             raise ArrayError(
                 f"train_epoch changes parameters in place, and takes Parameters in {self.signature.dtype}.",
                 hint="Make them with model.init() or model.parameters(mapping).",
@@ -351,11 +342,11 @@ class Model:
         rate = self.optimizer.learning_rate if learning_rate is None else learning_rate
         if not (isinstance(rate, (int, float, np.floating)) and math.isfinite(rate) and rate >= 0):
             raise TrainingError(f"A learning rate must be a number that is not negative, not {learning_rate!r}.")
-        arrays, n = self._arrays(data, targets=True)
+        arrays, n = self.intake.arrays(data, targets=True)
         ready = [a.copy() if np.may_share_memory(a, params.flat) else a for a in arrays if a is not None]
         order = np.random.default_rng([seed, n]).permutation(n) if shuffle else np.arange(n)
         size, order = min(batch_size, n), order.astype(np.int32)
-        own, moving, key = self.optimizer_state(params), self._state(state), seed % _WORD
+        own, moving, key = self.optimizer_state(params), self.intake.state(state), seed % _WORD
 
         def run(rows: Array) -> Array:
             numbers = {"learning_rate": float(rate)}
@@ -393,49 +384,6 @@ class Model:
             moments = State(self._backend.moments, aligned_zeros(self._backend.moments.size, self.signature.real))
             own = self._optimizer_states[params] = OptimizerState(moments)
         return own
-
-    # --- checks ---------------------------------------------------------------------------------------------------
-
-    def _empty_parameters(self) -> Parameters:
-        layout = self.signature.parameters
-        return Parameters(layout, aligned_zeros(layout.size, self.signature.real))
-
-    def _parameters(self, given: object) -> Parameters:
-        """`given` itself where it is ready, else a converted copy."""
-        layout, real = self.signature.parameters, self.signature.real
-        if type(given) is Parameters and given.flat.dtype == real and (given.layout is layout or given.layout == layout):
-            return given
-        if not isinstance(given, Mapping):
-            raise ArrayError(
-                f"Parameters are a mapping of names to arrays, not {type(given).__name__}.", hint="Use model.init()."
-            )
-        return self.parameters(given)
-
-    def _state(self, given: Mapping[str, Any] | None) -> State:
-        names = self.signature.states.names
-        if not names:
-            return self._no_state
-        if given is None:
-            raise ArrayError(
-                f"The network has a state ({', '.join(names)}), and none was passed.",
-                hint="Pass state=model.init_state() and keep it: value_and_grad moves it on in place.",
-            )
-        if type(given) is State and given.layout == self.signature.states and given.flat.dtype == self.signature.real:
-            return given
-        if type(given) is State:
-            raise ArrayError("The state belongs to another network or element type.", hint="Use model.init_state().")
-        return State(self.signature.states, gathered(self.signature.states, given, self.signature.real, "state"))
-
-    def _arrays(self, data: Mapping[str, Any], *, targets: bool) -> tuple[list[Array | None], int]:
-        specs = self.signature.arrays
-        check_names(specs, data, targets=targets)
-        real, finite = self.signature.real, self.check_finite
-        arrays = [conform(s, data[s.name], real, finite=finite) if s.name in data else None for s in specs]
-        n = common_batch_size((s.name, a) for s, a in zip(specs, arrays, strict=True) if a is not None)
-        return arrays, n
-
-    def _is_target(self, name: str) -> bool:
-        return any(s.name == name and s.target for s in self.signature.arrays)
 
     def _needs_loss(self) -> None:
         if not self.signature.has_loss:

@@ -143,7 +143,7 @@ def profile(model: Model, params: Parameters, *, state: State | None = None, rep
     names, kernels = run.names, list(_flat(scheduled))
     if len(kernels) != len(names):
         raise AssertionError(f"{len(kernels)} kernels and {len(names)} calls")
-    n = model._arrays(data, targets=True)[1]
+    n = model.intake.arrays(data, targets=True)[1]
     plain = model.bind(params, state=state, **data)
     least, best = np.full(2 * len(names), np.inf), float("inf")
     for _ in range(repeat + 1):
@@ -212,8 +212,8 @@ def clocked(
     )
     extension = build.build(source, flags=flags, directory=directory)
     backend = CBackend(signature, text, extension.lib, extension.ffi, prefix, model._backend.moments, module.interface)
-    arrays, n = model._arrays(data, targets=True)
-    step = backend.bind(params, arrays, n, model._state(state), True)
+    arrays, n = model.intake.arrays(data, targets=True)
+    step = backend.bind(params, arrays, n, model.intake.state(state), True)
     return Clocked(names, step, np.frombuffer(extension.ffi.buffer(getattr(extension.lib, f"{prefix}_profile")), np.float64))
 
 

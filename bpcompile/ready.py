@@ -2,7 +2,7 @@
 
 Between Python and a small network lies more time in checks than in the network itself. So the extension brings calls that
 take the addresses of NumPy's array objects, read their public fields (element type, shape, order, alignment, labels), and
-run the network if nothing has to be converted; they say so otherwise, and the long way (`Model._arrays`) converts, or
+run the network if nothing has to be converted; they say so otherwise, and the long way (`Intake.arrays`) converts, or
 explains. The Python around them is written for the names of one network.
 """
 

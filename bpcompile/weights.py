@@ -74,6 +74,23 @@ def _on_host(value: Any) -> Array:
     return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
 
+def write_safetensors(path: str | os.PathLike[str], arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Write arrays to a safetensors file.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    try:
+        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path, metadata=dict(metadata))
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"'{path}' cannot be written: {error}.") from error
+
+
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, Array]:
     """Read the arrays of a safetensors file.
 

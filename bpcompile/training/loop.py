@@ -157,7 +157,7 @@ def _label_target(model: Model) -> str | None:
 
 def _ready(model: Model, data: Mapping[str, Array]) -> dict[str, Any]:
     """Convert once, so that each epoch finds arrays as C takes them."""
-    arrays, _ = model._arrays(data, targets=True)
+    arrays, _ = model.intake.arrays(data, targets=True)
     return {s.name: a for s, a in zip(model.signature.arrays, arrays, strict=True) if a is not None}
 
 

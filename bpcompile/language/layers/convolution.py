@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -56,12 +56,6 @@ class Convolution(Spatial):
         """Zeros around what is padded."""
         return {"x": 0} if any(w.before or w.after for w in windows) else {}
 
-    def starts(self, *weights: str) -> dict[str, object]:
-        """How the parameters start."""
-        kernel = self.kernel_initializer or default_initializer(self.activation)
-        bias = {"bias": self.bias_initializer} if self.use_bias else {}
-        return {**dict.fromkeys(weights, kernel), **bias}
-
     def convolved(self, channels: int, filters: int, groups: int, windows: Sequence[Window], weight: str, x: str) -> str:
         """The sum over the window and the channels of a group."""
         rank = self.RANK
@@ -72,6 +66,31 @@ class Convolution(Spatial):
         channel = "c" if groups == 1 else group if per_group == 1 else f"{per_group}*({group}) + c"
         kernel = access(weight, "o", "c", *TAPS[rank])
         return f"sum({kernel}*{self.element(x, channel, places)}, c, {taps})"
+
+    def finished(
+        self,
+        total: str,
+        weights: Mapping[str, tuple[str | int, ...]],
+        sizes: Mapping[str, int],
+        outside: Mapping[str, float],
+        channel: str = "o",
+        first: Sequence[str] = (),
+    ) -> Layer:
+        """The layer that ends with this sum, a bias for each output channel, and the activation."""
+        indices = self.indices(channel)
+        parameters, bias = dict(weights), ""
+        kernel = self.kernel_initializer or default_initializer(self.activation)
+        initializers: dict[str, object] = dict.fromkeys(weights, kernel)
+        if self.use_bias:
+            parameters["bias"], initializers["bias"] = (channel,), self.bias_initializer
+            bias = f" + bias[{channel}]"
+        return self.layer(
+            [*first, *activated(f"{access('z', *indices)} = {total}{bias}", self.activation, *indices)],
+            parameters=parameters,
+            sizes=dict(sizes),
+            outside=dict(outside),
+            initializers=initializers,
+        )
 
 
 @dataclass(eq=False)
@@ -99,17 +118,11 @@ class _DirectConvolution(Convolution):
         channels, extents = self.read(inputs[0])
         self.divided(self.groups, channels=channels)
         windows = windows_of(self, extents, self.kernel_size, self.strides, self.padding, self.dilation_rate)
-        parameters: dict[str, tuple[str, ...]] = {"weight": ("o", "c", *TAPS[self.RANK])}
-        if self.use_bias:
-            parameters["bias"] = ("o",)
-        text = self.convolved(channels, self.filters, self.groups, windows, "weight", "x")
-        bias = " + bias[o]" if self.use_bias else ""
-        return self.layer(
-            activated(f"{access('z', *self.indices())} = {text}{bias}", self.activation, *self.indices()),
-            parameters=parameters,
-            sizes={"o": self.filters, "c": channels // self.groups, **self.sizes(windows)},
-            outside=self.outside(windows),
-            initializers=self.starts("weight"),
+        return self.finished(
+            self.convolved(channels, self.filters, self.groups, windows, "weight", "x"),
+            {"weight": ("o", "c", *TAPS[self.RANK])},
+            {"o": self.filters, "c": channels // self.groups, **self.sizes(windows)},
+            self.outside(windows),
         )
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from bpcompile.language.layer import Layer
 from bpcompile.language.layers.convolution import Convolution
-from bpcompile.language.layers.kind import TAPS, access, activated
+from bpcompile.language.layers.kind import TAPS, access
 from bpcompile.language.layers.windows import Extents, Padding, windows_of
 from bpcompile.language.value import Value
 
@@ -34,17 +34,11 @@ class _Depthwise(Convolution):
         channels, extents = self.read(inputs[0])
         windows = windows_of(self, extents, self.kernel_size, self.strides, self.padding, self.dilation_rate)
         filters = channels * self.depth_multiplier
-        parameters: dict[str, tuple[str, ...]] = {"weight": ("o", "c", *TAPS[self.RANK])}
-        if self.use_bias:
-            parameters["bias"] = ("o",)
-        text = self.convolved(channels, filters, channels, windows, "weight", "x")
-        bias = " + bias[o]" if self.use_bias else ""
-        return self.layer(
-            activated(f"{access('z', *self.indices())} = {text}{bias}", self.activation, *self.indices()),
-            parameters=parameters,
-            sizes={"o": filters, "c": 1, **self.sizes(windows)},
-            outside=self.outside(windows),
-            initializers=self.starts("weight"),
+        return self.finished(
+            self.convolved(channels, filters, channels, windows, "weight", "x"),
+            {"weight": ("o", "c", *TAPS[self.RANK])},
+            {"o": filters, "c": 1, **self.sizes(windows)},
+            self.outside(windows),
         )
 
 
@@ -101,23 +95,16 @@ class _Separable(Convolution):
         channels, extents = self.read(inputs[0])
         windows = windows_of(self, extents, self.kernel_size, self.strides, self.padding, self.dilation_rate)
         middle = channels * self.depth_multiplier
-        parameters: dict[str, tuple[str | int, ...]] = {
-            "depthwise_weight": ("o", "c", *TAPS[self.RANK]),
-            "pointwise_weight": ("f", "o", *[1] * self.RANK),
-        }
-        if self.use_bias:
-            parameters["bias"] = ("f",)
+        depthwise = access("depthwise", *self.indices())
         text = self.convolved(channels, middle, channels, windows, "depthwise_weight", "x")
-        depthwise, indices = access("depthwise", *self.indices()), self.indices("f")
         weight = access("pointwise_weight", "f", "o", *["0"] * self.RANK)
-        bias = " + bias[f]" if self.use_bias else ""
-        pointwise = f"{access('z', *indices)} = sum({weight}*{depthwise}, o){bias}"
-        return self.layer(
-            [f"{depthwise} = {text}", *activated(pointwise, self.activation, *indices)],
-            parameters=parameters,
-            sizes={"o": middle, "c": 1, "f": self.filters, **self.sizes(windows)},
-            outside=self.outside(windows),
-            initializers=self.starts("depthwise_weight", "pointwise_weight"),
+        return self.finished(
+            f"sum({weight}*{depthwise}, o)",
+            {"depthwise_weight": ("o", "c", *TAPS[self.RANK]), "pointwise_weight": ("f", "o", *[1] * self.RANK)},
+            {"o": middle, "c": 1, "f": self.filters, **self.sizes(windows)},
+            self.outside(windows),
+            channel="f",
+            first=[f"{depthwise} = {text}"],
         )
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from bpcompile.language.layer import Layer
 from bpcompile.language.layers.convolution import Convolution
-from bpcompile.language.layers.kind import PLACES, TAPS, access, activated, shifted
+from bpcompile.language.layers.kind import PLACES, TAPS, access, shifted
 from bpcompile.language.layers.windows import Extents, Padding, per_axis, windows_of
 from bpcompile.language.value import Value
 
@@ -71,22 +71,12 @@ class _Transposed(Convolution):
         product = f"{weight}*{self.element('x', channel, [a.source for a in axes])}"
         guards = [a.guard for a in axes if a.guard]
         body = f"where({' and '.join(guards)}, {product}, 0)" if guards else product
-        parameters: dict[str, tuple[int, ...]] = {"weight": (channels, filters_per_group, *(a.size for a in axes))}
-        if self.use_bias:
-            parameters["bias"] = (self.filters,)
-        bias = " + bias[o]" if self.use_bias else ""
-        left, taps = access("z", *self.indices()), ", ".join(TAPS[self.RANK])
-        return self.layer(
-            activated(f"{left} = sum({body}, c, {taps}){bias}", self.activation, *self.indices()),
-            parameters=parameters,
-            sizes={
-                "o": self.filters,
-                "c": per_group,
-                **dict(zip(PLACES[self.RANK], outputs, strict=True)),
-                **{a.tap: a.count for a in axes},
-            },
-            outside={"x": 0, "weight": 0},
-            initializers=self.starts("weight"),
+        places = dict(zip(PLACES[self.RANK], outputs, strict=True))
+        return self.finished(
+            f"sum({body}, c, {', '.join(TAPS[self.RANK])})",
+            {"weight": (channels, filters_per_group, *(a.size for a in axes))},
+            {"o": self.filters, "c": per_group, **places, **{a.tap: a.count for a in axes}},
+            {"x": 0, "weight": 0},
         )
 
 
