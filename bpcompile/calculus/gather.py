@@ -7,6 +7,7 @@ The one rule gives ``u_bar[g(D)] += c(D)`` for all values of the source's axes D
 - ``c*a + rest = J`` gives ``a = (J - rest) / c``, guarded by divisibility and by the bounds of ``a``; of several axes
   the one with the largest extent is solved, so that the sum that remains is the shortest;
 - ``f // c = J`` is ``f = c*J + q`` for a new axis ``q < c``; ``f % c = J`` is ``f = c*q + J``;
+- ``c*a + f % c = J`` is ``a = J // c`` and ``f % c = J % c``: two digits;
 - a sum that goes to one range of its tensor alone stays a scatter: gathered, it would be formed for all elements;
 - a subscript that depends on data is compared: a Kronecker delta, taken only where the sum that remains is not larger
   than the scatter.
@@ -125,9 +126,9 @@ def _solve_one(system: _System, left: Expr, right: Expr) -> bool:
     form = affine(left)
     candidates = [(t, c) for t, c in form.terms if any(axis(a) in unknown for a in axes_of(t))]
     bare = [(t, c) for t, c in candidates if t in unknown]
-    if len(bare) == len(candidates) and _solve_digits(system, form, right):
+    if _solve_digits(system, form, candidates, right):
         return True
-    term, factor = max(bare, key=lambda tc: _extent(tc[0].value)) if bare else candidates[0]
+    term, factor = _longest(system, form, bare) if bare else candidates[0]
     rest = form.without(term)
     here = [a for a in axes_of(term) if a in system.unknown]
     if any(a in here for other in (right, *(t for t, _ in rest.terms)) for a in axes_of(other)):
@@ -146,6 +147,18 @@ def _solve_one(system: _System, left: Expr, right: Expr) -> bool:
     if term.op not in ("floordiv", "mod") or term.args[1].op != "const":
         return False
     return _solve_division(system, term, target)
+
+
+def _longest(system: _System, form: Affine, bare: list[tuple[Expr, int]]) -> tuple[Expr, int]:
+    """The term whose solution takes the longest axis out of the sum; a quotient leaves an axis that runs below its divisor."""
+    saved = [(_extent(t.value), (t, c)) for t, c in bare]
+    for term, factor in form.terms:
+        if term.op != "floordiv" or abs(factor) != 1 or term.args[1].op != "const":
+            continue
+        here = [a for a in axes_of(term) if a in system.unknown]
+        if len(here) == 1 and not any(here[0] in axes_of(t) for t, _ in form.without(term).terms):
+            saved.append((_extent(here[0]) / int(term.args[1].value), (term, factor)))
+    return max(saved, key=lambda s: s[0])[1]
 
 
 def _affine_difference(right: Expr, rest: Affine, sign: int) -> Expr:
@@ -171,20 +184,23 @@ def _solve_division(system: _System, term: Expr, target: Expr) -> bool:
     return True
 
 
-def _solve_digits(system: _System, form: Affine, right: Expr) -> bool:
-    """``c*a + b = J`` where ``b`` runs below ``c``: ``a = J // c`` and ``b = J % c``, with nothing left to sum."""
-    unknown = {axis(a): a for a in system.unknown}
-    free = [(t, c) for t, c in form.terms if t in unknown]
+def _solve_digits(system: _System, form: Affine, free: Sequence[tuple[Expr, int]], right: Expr) -> bool:
+    """``c*a + b = J`` where ``b`` runs below ``c``: ``a = J // c`` and ``b = J % c``; `b` is an axis or a remainder."""
     if len(free) != 2 or sorted(c for _, c in free)[0] != 1:
         return False
     (low, _), (high, factor) = sorted(free, key=lambda tc: tc[1])
-    if _extent(unknown[low]) > factor:
+    if high.op != "axis" or low.op not in ("axis", "mod") or (low.op == "mod" and high in children_first(low)):
+        return False
+    below = low.value.extent if low.op == "axis" else low.args[1].value if low.args[1].op == "const" else None
+    if below is None or below > factor:
         return False
     place = _affine_difference(right, form.without(low).without(high), 1)
-    high_place = simplify_integer(node("floordiv", (place, const(factor))))
+    system.put(high.value, simplify_integer(node("floordiv", (place, const(factor)))))
     low_place = simplify_integer(node("mod", (place, const(factor))))
-    system.put(unknown[high], high_place)
-    system.put(unknown[low], low_place)
+    if low.op == "axis":
+        system.put(low.value, low_place)
+    else:
+        system.equations.insert(0, (low, low_place))
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
+from math import gcd
 from typing import Final, NamedTuple
 
 from bpcompile.nodes.affine import affine, interval
@@ -101,10 +102,14 @@ def _unmoved(e: Expr) -> Expr:
 
 @lru_cache(maxsize=REMEMBERED)
 def apart(a: tuple[Expr, ...], b: tuple[Expr, ...]) -> bool:
-    """True if two accesses of a tensor never meet: some subscripts run over disjoint intervals."""
+    """True if two accesses of a tensor never meet: some subscripts run over disjoint intervals, or have different residues."""
     for left, right in zip(a, b, strict=True):
         (low_a, high_a), (low_b, high_b) = interval(left), interval(right)
         if high_a < low_b or high_b < low_a:
+            return True
+        one, other = affine(left), affine(right)
+        common = gcd(*(c for _, c in (*one.terms, *other.terms)))
+        if common > 1 and (one.constant - other.constant) % common:
             return True
     return False
 

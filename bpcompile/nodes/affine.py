@@ -126,10 +126,20 @@ def simplify_integer(e: Expr, known: Mapping[Expr, Interval] | None = None) -> E
     args = tuple(simplify_integer(a, known) if a.kind == "int" else a for a in e.args)
     e = e if args == e.args else node(e.op, args, e.value)
     if e.op in ("add", "sub", "neg", "mul"):
-        return from_affine(affine(e))
+        return from_affine(_joined_digits(affine(e)))
     if e.op in ("floordiv", "mod") and _positive_constant(e.args[1]):
         return _divided(e.op, affine(e.args[0]), int(e.args[1].value), known)
     return e
+
+
+def _joined_digits(form: Affine) -> Affine:
+    """``c*(f // c) + f % c`` as ``f``."""
+    for term, factor in form.terms:
+        if term.op == "mod" and _positive_constant(term.args[1]):
+            high = node("floordiv", term.args)
+            if form.coefficient(high) == factor * term.args[1].value:
+                return _joined_digits(_combined(form.without(term).without(high), affine(term.args[0]), factor))
+    return form
 
 
 def _divided(op: str, form: Affine, divisor: int, known: Mapping[Expr, Interval] | None) -> Expr:

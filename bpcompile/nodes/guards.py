@@ -6,7 +6,7 @@ for every value of their axes are folded; conditions on data stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from bpcompile.nodes.affine import Affine, Interval, affine, from_affine, interval, simplify_integer
@@ -204,3 +204,28 @@ def pinned(condition: Expr, axes: tuple[Axis, ...]) -> dict[Axis, int]:
             if low == high:
                 found.setdefault(a, int(low))
     return found
+
+
+def bounds_of(e: Expr, conditions: Sequence[Expr]) -> Interval:
+    """Bounds (inclusive) of an axis where conditions hold."""
+    known: dict[Expr, Interval] = {}
+    for c in conditions:
+        _narrow(known, c)
+    return known.get(e, interval(e))
+
+
+def bounds_by(e: Expr, conditions: Sequence[Expr]) -> Interval:
+    """Bounds (inclusive) of an integer expression where comparisons of the same form, but for a constant, hold."""
+    form = affine(e)
+    low, high = interval(e)
+    opposite = {t: -c for t, c in form.terms}
+    for c in conditions:
+        if c.op not in ("lt", "le") or any(a.kind != "int" for a in c.args):
+            continue
+        slack = affine(node("sub", (c.args[1], c.args[0])))  # which is not negative, or positive
+        least = int(c.op == "lt") - slack.constant
+        if dict(slack.terms) == dict(form.terms):
+            low = max(low, form.constant + least)
+        elif dict(slack.terms) == opposite:
+            high = min(high, form.constant - least)
+    return low, high

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bpcompile.nodes.access import injective, inside, is_affine, volume
+from bpcompile.nodes.access import extent, injective, inside, is_affine, volume
 from bpcompile.nodes.affine import affine
 from bpcompile.nodes.expressions import Axis, Expr, axes_of, axis
 from bpcompile.nodes.statements import Statement, Tensor
@@ -70,8 +70,9 @@ def _columns_are_second(
 ) -> bool:
     """True if the second operand should be the right one: its axes hold the one that is contiguous in the target."""
     for e in reversed(s.subscripts):
-        inner = min(((abs(c), t.value) for t, c in affine(e).terms if t.op == "axis" and t.value.extent != 1),
-                    key=lambda term: term[0], default=None)  # fmt: skip
+        digits = sorted((abs(c), t.value) for t, c in affine(e).terms if t.op == "axis" and t.value.extent != 1)
+        # A short digit says little: single elements of it are stored as well as pairs.
+        inner = next((d for d in digits if extent(d[1]) >= MINIMUM_SIDE), digits[0] if digits else None)
         if inner is None:
             continue
         if inner[1] in second_only:

@@ -15,6 +15,7 @@ from typing import Final
 
 from bpcompile.nodes.access import inside, is_affine, reads, volume
 from bpcompile.nodes.expressions import Axis, Expr, axes_of, axis, const, load, node
+from bpcompile.nodes.guards import bounds_by
 from bpcompile.nodes.statements import Program, Statement, Step, Tensor, TimeLoop
 from bpcompile.program.contract import as_contraction
 from bpcompile.program.operands import NewTensors, as_operand, is_plain, operand_volume
@@ -142,23 +143,35 @@ def _guarded_factors(
     Without such, those that are more than a load; without these, the first that has its axes.
     """
     result = list(factors)
+    needed = {g: set(axes_of(g)) - fixed for g in guards}
+    within = [[g for g in guards if needed[g] <= set(axes_of(f))] for f in factors]
     exposed = [_exposed(f, tensors) for f in factors]
+    safe = [not _exposed(f, tensors, own) for f, own in zip(factors, within, strict=True)]
     for g in reversed(guards):
-        needed = set(axes_of(g)) - fixed
-        able = [k for k, f in enumerate(factors) if needed <= set(axes_of(f))]
-        if not able or any(exposed[k] and k not in able for k in range(len(factors))):
+        able = [k for k, own in enumerate(within) if g in own]
+        if not able or any(not safe[k] and k not in able for k in range(len(factors))):
             return None
-        composite = [k for k in able if exposed[k]] or [k for k in able if factors[k].op != "load"] or able[:1]
+        needing = [k for k in able if exposed[k] and (not safe[k] or _exposed(factors[k], tensors, _others(within[k], g)))]
+        smallest = min(able, key=lambda k: len(axes_of(factors[k])))
+        composite = needing or [k for k in able if factors[k].op != "load"] or [smallest]
         for k in composite:
             result[k] = guarded([g], result[k])
     return result
 
 
-def _exposed(e: Expr, tensors: Mapping[str, Tensor]) -> bool:
-    """True if a load that no ``where`` protects may leave its tensor."""
-    if e.op == "load" and not (is_affine(e.args) and inside(e.args, tensors[e.value[0]].shape)):
-        return True
-    return any(_exposed(a, tensors) for a in (e.args[:1] if e.op == "where" else e.args))
+def _others(guards: Sequence[Expr], g: Expr) -> list[Expr]:
+    return [other for other in guards if other is not g]
+
+
+def _exposed(e: Expr, tensors: Mapping[str, Tensor], guards: Sequence[Expr] = ()) -> bool:
+    """True if a load that neither a ``where`` nor one of the guards protects may leave its tensor."""
+    if e.op == "load":
+        shape = tensors[e.value[0]].shape
+        bounds = [bounds_by(i, guards) if size is not None else (0, 0) for i, size in zip(e.args, shape, strict=True)]
+        outside = any(low < 0 or high >= (size or 1) for (low, high), size in zip(bounds, shape, strict=True))
+        if not is_affine(e.args) or (outside and not inside(e.args, shape)):
+            return True
+    return any(_exposed(a, tensors, guards) for a in (e.args[:1] if e.op == "where" else e.args))
 
 
 def _planned(plan: _Sum, made: NewTensors) -> Statement | None:

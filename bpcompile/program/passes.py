@@ -12,8 +12,10 @@ from bpcompile.program.dead import without_dead
 from bpcompile.program.early import slopes_early
 from bpcompile.program.factor import factor
 from bpcompile.program.momentary import drop_time
+from bpcompile.program.phases import in_phases
 from bpcompile.program.pieces import in_pieces
 from bpcompile.program.share import share
+from bpcompile.program.shift import shift_axes
 from bpcompile.program.split import split_axes
 
 
@@ -24,7 +26,7 @@ def improve(program: Program) -> Program:
     numbered before products are ordered, and again after, since padded copies and partial products repeat.
     """
     canonical = Canonical()
-    settled = settle_accumulations(split_axes(without_dead(program)))
+    settled = settle_accumulations(in_phases(split_axes(shift_axes(without_dead(program)))))
     shared = slopes_early(share(settled, canonical))
     contracted = share(factor(share(name_common(shared, canonical), canonical)), canonical)
     return in_pieces(drop_time(chain_sums(gradients_early(contracted))))

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 from bpcompile.nodes.affine import affine, simplify_integer
 from bpcompile.nodes.expressions import Axis, Expr, axis, const, node, rebuild, substitute, walk_nodes
 from bpcompile.nodes.guards import simplify_guards
 from bpcompile.nodes.statements import Program, Statement, TimeLoop
+from bpcompile.program.product import as_product
+
+FEW_PHASES: Final = 4
+"""Values of a digit for which a sum each can be written."""
 
 
 def split_axes(program: Program) -> Program:
@@ -56,36 +61,52 @@ def _helps(s: Statement, a: Axis, divisor: int) -> bool:
             others = affine(e.args[0]).without(axis(a))
             alone = all(c % int(e.args[1].value) == 0 for _, c in others.terms) and others.constant == 0
             if alone and affine(e.args[0]).coefficient(axis(a)) * divisor == e.args[1].value:
-                return True
+                return not _better_in_phases(s, a, divisor)
     return False
+
+
+def _better_in_phases(s: Statement, a: Axis, divisor: int) -> bool:
+    """True if a factor of a sum has the one digit and another factor the other: neither then runs along the target."""
+    if s.reduce != "sum" or a not in s.axes or divisor > FEW_PHASES:
+        return False
+    high, low = node("floordiv", (axis(a), const(divisor))), node("mod", (axis(a), const(divisor)))
+    digits = [{high, low} & set(walk_nodes((f,))) for f in as_product(s.body).factors]
+    return {high} in digits and {low} in digits
 
 
 def _split_one(s: Statement, a: Axis, divisor: int) -> Statement:
     assert a.extent is not None
-    taken = {x.name for x in (*s.axes, *s.over)}
-    high = _named(a.name, a.extent // divisor, taken)
-    low = _named(a.name, divisor, taken | {high.name})
-    whole = node("add", (node("mul", (const(divisor), axis(high))), axis(low)))
-    swap = {axis(a): whole}
+    high = fresh_digit(a.name, a.extent // divisor, s)
+    low = fresh_digit(a.name, divisor, s, high.name)
+    return with_axis(s, a, node("add", (node("mul", (const(divisor), axis(high))), axis(low))), (high, low))
 
-    def digits(e: Expr) -> Expr:
+
+def with_axis(s: Statement, a: Axis, value: Expr, axes: tuple[Axis, ...]) -> Statement:
+    """The statement with a value for one of its axes, over the axes of that value instead."""
+    swap = {axis(a): value}
+
+    def put(e: Expr) -> Expr:
         changed = substitute(e, swap)
         return simplify_guards(rebuild(changed, lambda x: simplify_integer(x) if x.kind == "int" else None))
 
-    def replaced(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
-        return tuple(new for old in axes for new in ((high, low) if old == a else (old,)))
+    def replaced(old: tuple[Axis, ...]) -> tuple[Axis, ...]:
+        return tuple(new for b in old for new in (axes if b == a else (b,)))
 
+    over = replaced(s.over)
     return replace(
         s,
         axes=replaced(s.axes),
-        over=replaced(s.over),
-        subscripts=tuple(digits(i) for i in s.subscripts),
-        body=digits(s.body),
+        over=over,
+        reduce=s.reduce if over else None,
+        subscripts=tuple(put(i) for i in s.subscripts),
+        body=put(s.body),
     )
 
 
-def _named(name: str, extent: int, taken: set[str]) -> Axis:
+def fresh_digit(name: str, extent: int, s: Statement, *taken: str) -> Axis:
+    """An axis named after another one, with a number that the statement does not use."""
+    used = {*taken, *(x.name for x in (*s.axes, *s.over))}
     k = 0
-    while f"{name}{k}" in taken:
+    while f"{name}{k}" in used:
         k += 1
     return Axis(f"{name}{k}", extent)

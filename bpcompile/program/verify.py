@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import gcd
 from typing import Final
 
-from bpcompile.nodes.access import inside, is_affine, reads, step_statements
-from bpcompile.nodes.affine import affine, interval
+from bpcompile.nodes.access import apart, inside, is_affine, reads, step_statements
 from bpcompile.nodes.expressions import ARITY, LOGIC, Axis, Expr, axes_of, children_first
 from bpcompile.nodes.statements import Program, Statement, Tensor, TimeLoop
 
@@ -37,7 +35,7 @@ def verify(program: Program) -> None:
     """Raise `MalformedProgram` unless the program is well-formed.
 
     Each node has its arguments and kinds; every axis is bound once, and every load has its tensor's rank and kind and
-    stays inside unless a ``where`` guards it; assignments write disjoint parts of a tensor, before accumulations into it;
+    stays inside unless a ``where`` guards it; no assignment writes what a statement before it may have written;
     nothing is read before it is written, but for what an earlier iteration of a time loop wrote; what the caller gives
     is never written (parameters are, by updates); outputs are written.
     """
@@ -144,17 +142,6 @@ def _check_order(program: Program) -> None:
 
 def _check_disjoint(s: Statement, earlier: Iterable[Statement]) -> None:
     for other in earlier:
-        if other.accumulate:
-            raise MalformedProgram(s, f"an assignment wipes out what was accumulated by {other}")
-        if not any(_apart(a, b) for a, b in zip(s.subscripts, other.subscripts, strict=True)):
-            raise MalformedProgram(s, f"an element may be written twice, here and by {other}")
-
-
-def _apart(a: Expr, b: Expr) -> bool:
-    """True if two subscripts, each over its own axes, never meet: disjoint intervals, or different residues."""
-    (low_a, high_a), (low_b, high_b) = interval(a), interval(b)
-    if high_a < low_b or high_b < low_a:
-        return True
-    left, right = affine(a), affine(b)
-    common = gcd(*(c for _, c in (*left.terms, *right.terms)))
-    return common > 1 and (left.constant - right.constant) % common != 0
+        if not apart(s.subscripts, other.subscripts):
+            what = "an assignment wipes out what was added" if other.accumulate else "an element may be written twice, here and"
+            raise MalformedProgram(s, f"{what} by {other}")
