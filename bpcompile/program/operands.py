@@ -2,13 +2,14 @@
 
 What is not such a load becomes a tensor of its own. A window, ``where(0 <= h + p - 1, x[h + p - 1], 0)``, depends on
 ``h`` and ``p`` through ``h + p`` only: its tensor runs over the values of that sum, which is a copy of ``x`` with a halo
-of zeros, and not one value for each pair.
+of zeros, and not one value for each pair. ``x[(t + k) % 64]`` is a copy whose end goes on with the beginning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from bpcompile.nodes.access import extent, fresh_axis, inside, is_affine
 from bpcompile.nodes.affine import Affine, affine, from_affine, interval
@@ -16,6 +17,7 @@ from bpcompile.nodes.expressions import COMPARISONS, Axis, Expr, axes_of, axis, 
 from bpcompile.nodes.statements import Origin, Statement, Tensor
 
 Terms = tuple[tuple[Expr, int], ...]
+DIVISIONS: Final = ("floordiv", "mod")
 
 
 @dataclass(eq=False)
@@ -59,7 +61,7 @@ def operand_axes(e: Expr, fixed: Collection[Axis]) -> dict[Axis, tuple[Expr, Axi
     forms: dict[Terms, None] = {}
     for part in _integer_parts(e):
         form = affine(part)
-        if any(term.op not in ("axis", "size", "load") and axes_of(term) for term, _ in form.terms):
+        if any(axes_of(t.args[1] if t.op in DIVISIONS else t) for t, _ in form.terms if t.op not in ("axis", "size", "load")):
             return None
         own, _ = _direction(form, fixed)
         if own:
@@ -93,7 +95,7 @@ def _direction(form: Affine, fixed: Collection[Axis]) -> tuple[Terms, int]:
 
 
 def _integer_parts(e: Expr) -> Iterator[Expr]:
-    """The outermost integer expressions: subscripts, and the differences that comparisons compare with zero."""
+    """The outermost integer expressions: subscripts, differences that comparisons compare with zero, and what is divided."""
     stack, seen = [e], {e}
     while stack:
         current = stack.pop()
@@ -101,7 +103,8 @@ def _integer_parts(e: Expr) -> Iterator[Expr]:
             current = node("sub", current.args)
         if current.kind == "int" and current.op != "load":
             yield current
-            stack_next: tuple[Expr, ...] = tuple(t for t, _ in affine(current).terms if t.op == "load")
+            terms = [t for t, _ in affine(current).terms]
+            stack_next = (*(t for t in terms if t.op == "load"), *(t.args[0] for t in terms if t.op in DIVISIONS))
         else:
             stack_next = current.args
         for a in reversed(stack_next):
@@ -156,11 +159,13 @@ def _over_new_axes(
             above = Affine(max(form.constant, 0), tuple((t, c) for t, c in form.terms if c > 0))
             below = Affine(max(-form.constant, 0), tuple((t, -c) for t, c in form.terms if c < 0))
             return node(x.op, (from_affine(above), from_affine(below)))
+        if x.op in DIVISIONS:
+            return node(x.op, (go(x.args[0]), x.args[1]))
         if x.kind == "int" and x.op != "load":
             form = affine(x)
             own, sign = _direction(form, fixed)
             bound = {t for t, _ in own}
-            rest = tuple((go(t) if t.op == "load" else t, c) for t, c in form.terms if t not in bound)
+            rest = tuple((go(t) if t.op in ("load", *DIVISIONS) else t, c) for t, c in form.terms if t not in bound)
             if not own:
                 return from_affine(Affine(form.constant, rest))
             new, low = values[own]

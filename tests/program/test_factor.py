@@ -99,3 +99,15 @@ def test_the_cheapest_order_is_found() -> None:
     cost, tree = found
     assert cost == pytest.approx(0.1 * (10 * 100 * 5 + 10 * 5 * 50))
     assert {tree.left.leaf, tree.right.leaf} >= {2}  # type: ignore[union-attr]
+
+
+def test_rotations_read_copies_that_go_on_with_the_beginning() -> None:
+    b = Builder({"n": None, "j": 4, "t": 6, "k": 3})
+    program = b.program(
+        b.lines("y[n,j,t] = sum(W[j,k]*x[n,(t+k) % 6], k)"),
+        {"x": "input", "W": "parameter", "y": "output"}, x=Tensor("x", (None, 6), "input"),
+    )  # fmt: skip
+    rewritten = prepared(program)
+    assert rewritten.tensors["x_padded"].shape == (None, 8)
+    assert contractions(rewritten) == ["y"]
+    assert_equal_values(program, rewritten)
