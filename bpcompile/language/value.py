@@ -8,7 +8,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bpcompile.errors import LanguageError, NetworkError, check_arguments, named_options
 from bpcompile.language.records import Shape, TensorInfo
@@ -127,6 +127,9 @@ class LayerBase(metaclass=_Kind):
     parameters.
     """
 
+    reads_something: ClassVar[bool] = True
+    """Whether `build` looks at what the layer is called on."""
+
     def __init__(self, name: str | None = None, kind: str = "layer") -> None:
         self.name = None if name is None else check_name(name, f"A layer of kind '{kind}'")
         self.kind = kind
@@ -143,15 +146,32 @@ class LayerBase(metaclass=_Kind):
     def build(self, *inputs: Value) -> Layer:
         """Return the equations for these inputs."""
 
-    def __call__(self, *inputs: Value) -> Value | tuple[Value, ...]:
-        """Apply the layer to values, in the order of its inputs."""
+    def values(self, inputs: Sequence[Any]) -> tuple[Value, ...]:
+        """Give what the layer is called on, one list of them spread out.
+
+        Raises
+        ------
+        NetworkError
+            If these are no values, or none where the layer reads one.
+        """
         values = _spread(inputs)
         for value in values:
             if not isinstance(value, Value):
                 raise NetworkError(
                     f"Layer '{self.label}' is called on {value!r}.",
-                    hint="Layers are called on bp.Input, bp.Target and what other layers return.",
+                    hint=(
+                        "A sum of values is a loss; bp.Add()(a, b) adds them element by element."
+                        if isinstance(value, WeightedLoss)
+                        else "Layers are called on bp.Input, bp.Target and what other layers return."
+                    ),
                 )
+        if self.reads_something and not values:
+            raise NetworkError(f"Layer '{self.label}' is called on nothing.", hint="Call it on what it is to read: layer(x).")
+        return values
+
+    def __call__(self, *inputs: Value) -> Value | tuple[Value, ...]:
+        """Apply the layer to values, in the order of its inputs."""
+        values = self.values(inputs)
         layer = self.build(*values)
         if len(values) != len(layer.inputs):
             raise NetworkError(

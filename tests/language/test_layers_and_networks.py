@@ -270,3 +270,9 @@ def test_public_names_are_there():
         assert hasattr(bp, name) or name in ("SPEC_KINDS", "LOSSES")
     with pytest.raises(AttributeError, match="no attribute 'Dence'"):
         bp.Dence  # noqa: B018
+
+
+def test_a_sum_of_values_is_not_a_value() -> None:
+    a, b = bp.Input("a", (3,)), bp.Input("b", (3,))
+    with pytest.raises(NetworkError, match=r"Layer 'dense.*' is called on .*\n?.*bp\.Add\(\)\(a, b\)"):
+        bp.Dense(2)(a + b)
