@@ -32,6 +32,7 @@ from bpcompile.program.schedule import flat_offsets, schedule
 from bpcompile.program.schedule_types import BatchLoop, Clear, Contraction, Kernel, KernelLoop, Nest, Pack, Schedule
 
 _CALL: Final = re.compile(r"^( +)(k_\w+)(\(.*\);)$")
+_PART: Final = re.compile(r"^ +bp_in_parts\((\w+), .*;$")
 _LONG: Final = 1e5  # nanoseconds from which reading the processor's time costs little
 _KINDS: Final = {"contraction": Contraction, "nest": Nest, "clear": Clear, "pack": Pack}
 _CLOCK: Final = """
@@ -231,17 +232,25 @@ def _seconds(step: Any) -> float:
 def _with_clocks(text: str, function: str, prefix: str) -> tuple[str, list[str]]:
     """The text with each call of a kernel in a function between two readings of the clock, and the kernels' names."""
     lines = text.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith(f"int {function}(") and line.endswith("{"))
-    end = next(i for i in range(start, len(lines)) if lines[i] == "}")
     names: list[str] = []
-    for i in range(start, end):
-        found = _CALL.match(lines[i])
-        if found:
-            space, name, rest = found.groups()
-            place = f"{prefix}_profile[{len(names)}]"
-            lines[i] = f"{space}PROFILED({place}, {name}{rest.removesuffix(';')})"
-            names.append(name)
-    lines.insert(start, _CLOCK.format(prefix=prefix, count=max(1, len(names))))
+    starts: list[int] = []
+
+    def insert(head: str) -> None:
+        start = next(i for i, line in enumerate(lines) if line.startswith(head) and line.endswith("{"))
+        end = next(i for i in range(start, len(lines)) if lines[i] == "}")
+        starts.append(start)
+        for i in range(start, end):
+            part, found = _PART.match(lines[i]), _CALL.match(lines[i])
+            if part:
+                insert(f"static void {part[1]}(")
+            elif found:
+                space, name, rest = found.groups()
+                place = f"{prefix}_profile[{len(names)}]"
+                lines[i] = f"{space}PROFILED({place}, {name}{rest.removesuffix(';')})"
+                names.append(name)
+
+    insert(f"int {function}(")
+    lines.insert(min(starts), _CLOCK.format(prefix=prefix, count=max(1, len(names))))
     return "\n".join(lines) + "\n", names
 
 

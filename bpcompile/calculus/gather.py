@@ -185,22 +185,22 @@ def _solve_division(system: _System, term: Expr, target: Expr) -> bool:
 
 
 def _solve_digits(system: _System, form: Affine, free: Sequence[tuple[Expr, int]], right: Expr) -> bool:
-    """``c*a + b = J`` where ``b`` runs below ``c``: ``a = J // c`` and ``b = J % c``; `b` is an axis or a remainder."""
+    """``c*a + b = J`` where ``b`` runs below ``c``: ``a = J // c`` and ``b = J % c``. Each may be a division."""
     if len(free) != 2 or sorted(c for _, c in free)[0] != 1:
         return False
     (low, _), (high, factor) = sorted(free, key=lambda tc: tc[1])
-    if high.op != "axis" or low.op not in ("axis", "mod") or (low.op == "mod" and high in children_first(low)):
+    if high.op not in ("axis", "floordiv") or low.op not in ("axis", "mod") or set(axes_of(high)) & set(axes_of(low)):
         return False
     below = low.value.extent if low.op == "axis" else low.args[1].value if low.args[1].op == "const" else None
     if below is None or below > factor:
         return False
     place = _affine_difference(right, form.without(low).without(high), 1)
-    system.put(high.value, simplify_integer(node("floordiv", (place, const(factor)))))
-    low_place = simplify_integer(node("mod", (place, const(factor))))
-    if low.op == "axis":
-        system.put(low.value, low_place)
-    else:
-        system.equations.insert(0, (low, low_place))
+    for digit, op in ((high, "floordiv"), (low, "mod")):
+        value = simplify_integer(node(op, (place, const(factor))))
+        if digit.op == "axis":
+            system.put(digit.value, value)
+        else:
+            system.equations.insert(0, (digit, value))
     return True
 
 

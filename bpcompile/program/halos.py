@@ -23,7 +23,7 @@ def with_halos(program: Program, steps: Sequence[ScheduledStep]) -> tuple[Schedu
     writers: dict[str, list[Statement]] = {}
     for s in program.statements():
         writers.setdefault(s.target, []).append(s)
-    padded = {name: found[0] for name, found in writers.items() if len(found) == 1 and _bounds(found[0])}
+    padded = {name: found[0] for name, found in writers.items() if len(found) == 1 and zero_outside(found[0])}
 
     def noted(kernel: Kernel) -> Kernel:
         if not isinstance(kernel, Contraction):
@@ -36,7 +36,7 @@ def with_halos(program: Program, steps: Sequence[ScheduledStep]) -> tuple[Schedu
     )
 
 
-def _bounds(s: Statement) -> Bounds:
+def zero_outside(s: Statement) -> Bounds:
     """For axes of a padded copy: the positions outside which it is zero."""
     if not s.plain or s.accumulate or s.reduce:
         return {}
@@ -80,7 +80,7 @@ def _halos(kernel: Contraction, padded: Mapping[str, Statement]) -> Iterator[Hal
         definition = padded.get(operand.value[0])
         if definition is None:
             continue
-        bounds = _bounds(definition)
+        bounds = zero_outside(definition)
         for subscript, a in zip(operand.args, definition.axes, strict=True):
             terms = affine(subscript).terms
             if a not in bounds or len(terms) != 2:

@@ -110,7 +110,7 @@ def _divides(kernel: ScheduledStep, tensors: Mapping[str, Tensor]) -> bool:
     if not isinstance(kernel, Nest | Contraction) or _elements([kernel], tensors)[1] > WEIGHT * PORTION:
         return False
     statements = kernel_statements(kernel)
-    if not all(_each_example(s, tensors) for s in statements):
+    if not all(each_example(s, tensors) for s in statements):
         return False
     sums = {s.target for s in statements if None not in tensors[s.target].shape}
     if isinstance(kernel, Contraction) and kernel.statement.target in sums and kernel.epilogue:
@@ -118,7 +118,7 @@ def _divides(kernel: ScheduledStep, tensors: Mapping[str, Tensor]) -> bool:
     return not sums & {name for s in statements for name in reads_of_body(s)}
 
 
-def _each_example(s: Statement, tensors: Mapping[str, Tensor]) -> bool:
+def each_example(s: Statement, tensors: Mapping[str, Tensor]) -> bool:
     """True if a statement has one batch axis, which does nothing but choose the example in each access."""
     batch = [a for a in (*s.axes, *s.over) if a.extent is None]
     if len(batch) != 1:

@@ -11,14 +11,17 @@ from dataclasses import replace
 from bpcompile.nodes.access import covers, elements
 from bpcompile.nodes.statements import Program
 from bpcompile.program.accumulate import settle_accumulations
+from bpcompile.program.borders import with_borders
 from bpcompile.program.fuse import fuse
 from bpcompile.program.halos import with_halos
+from bpcompile.program.independent import side_by_side
 from bpcompile.program.memory import kernel_statements, localize, place
 from bpcompile.program.panels import with_panels
 from bpcompile.program.parts import assign_parts
 from bpcompile.program.portions import in_portions
 from bpcompile.program.schedule_types import BatchLoop, Clear, Kernel, KernelLoop, Schedule, ScheduledStep
 from bpcompile.program.tiles import in_tiles
+from bpcompile.program.whole import along_whole_axes
 
 
 def schedule(program: Program, offsets: Mapping[str, int] | None = None) -> Schedule:
@@ -32,10 +35,10 @@ def schedule(program: Program, offsets: Mapping[str, int] | None = None) -> Sche
         Where each parameter and state lies in its flat vector, for a program in which not all of them occur;
         without it they follow each other in the order of ``program.tensors``.
     """
-    settled = in_tiles(assign_parts(settle_accumulations(program)))
-    kernels = in_portions(fuse(settled), settled.tensors)
+    settled = along_whole_axes(in_tiles(assign_parts(settle_accumulations(program))))
+    kernels = with_borders(in_portions(fuse(settled), settled.tensors))
     settled, packed = with_panels(settled, _with_clears(settled, kernels))
-    steps = localize(settled, with_halos(settled, packed))
+    steps = side_by_side(localize(settled, with_halos(settled, packed)), settled.tensors)
     places, fixed, batch = place(settled, steps, flat_offsets(program) if offsets is None else offsets)
     return Schedule(settled, steps, places, fixed, batch)
 

@@ -107,12 +107,16 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class KernelLoop:
-    """Kernels that run in order for each value of an axis, and of the ``outer`` axes around it."""
+    """Kernels that run in order for each value of an axis, and of the ``outer`` axes around it.
+
+    The whole loop runs for ``examples`` examples at a time, which do not depend on others; 0: for all at once.
+    """
 
     axis: Axis
     reverse: bool
     body: tuple[Kernel, ...]
     outer: tuple[Axis, ...] = ()
+    examples: int = 0
 
 
 @dataclass(frozen=True, slots=True)

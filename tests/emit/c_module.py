@@ -55,7 +55,7 @@ class Caller:
 
     def __init__(self, source: Source, flags: Sequence[str] = NATIVE, optimize: str = "-O1", pool: bool = False) -> None:
         self.source = source
-        self.library = library(source.c_text + (source.pool_text if pool else ""), flags, optimize)
+        self.library = library((source.pool_text if pool else "") + source.c_text, flags, optimize)
         self.dtype = np.dtype(source.dtype)
         self.integer = np.dtype("int32" if source.dtype == "float32" else "int64")
         self.parallel = None

@@ -43,6 +43,13 @@ LINES = {
     "padded by step": "y[n,j] = where(3*j - 5 >= 0 and 3*j - 5 < 16, g[n,3*j-5], 0.0)",
     "padded sum": "y[n,k] = sum(where(0 <= k + p - 1 and k + p - 1 < 16, g[n,k+p-1], 0.0)*V[k,p], p)",
     "divided": "y[n,j] = g[n,j//3]*c[j]",
+    "repeated": "y[n,j] = g[n,j//4]*c[j]",
+    "repeated in rows": "y[n,i,j] = u[n,i,j//2] - x[n,j]",
+    "spread over neighbours": "z[n,2*k+b] = g[n,k]*c[k]",
+    "spread by threes": "z[n,3*i+p] = where(i == p, g[n,i], V[i,1]*p)",
+    "put where it was found": "f[n,k] = argmax(h[n,i,w,k], i); z[n,2*k+b] = where(b + 1 == f[n,k], g[n,k], 0)",
+    "zero borders": "y[n,w] = where(0 <= w - 2 and w - 2 < 16, g[n,w-2], 0)",
+    "zero frame": "y[n,i,w] = where(1 <= i, where(2 <= w, where(w < 18, 2*h[n,i-1,w-2,3], 0), 0), 0)",
     "window": "y[n,i,w] = max(h[n,i,w,k], k)",
     "gather": "y[n,k] = W[t[n],k]",
     "gather by lane": "y[n] = W[t[n],3]*2",
@@ -59,6 +66,7 @@ LINES = {
     "accumulated": "y[j] += sum(x[n,j], n)",
 }
 SHAPES = {"scatter": {"y": (37, 16)}, "scatter by lane": {"y": (37,)}, "spread": {"z": (None, 37)},
+          **{key: {"z": (None, 37)} for key in ("spread over neighbours", "spread by threes", "put where it was found")},
           "overlapping": {"z": (None, 18)}}  # fmt: skip
 FLAGS = {"native": NATIVE, "plain": (*PLAIN, *STRICT)}
 

@@ -103,7 +103,7 @@ def check(kernel: Compiled, n: int, parts: int = 1) -> dict[str, np.ndarray]:
     wanted = expected(built, arrays, n)
     memory = arrange(built, arrays)
     kernel(memory, n, parts)
-    tolerance = 2e-5 if kernel.dtype == "float32" else 1e-13
+    tolerance = 3e-5 if kernel.dtype == "float32" else 1e-13
     for s in (built.kernel.statement, *built.kernel.epilogue):
         if s.target in built.kernel.local:
             continue
@@ -184,4 +184,4 @@ def test_text_is_deterministic_and_does_not_grow_with_sizes() -> None:
 
     small, large = (convolution(3, 6, 3, size)[0] for size in (8, 80))
     assert text(small) == text(small)
-    assert abs(len(text(large)) - len(text(small))) < 100
+    assert abs(len(text(large)) - len(text(small))) < 150

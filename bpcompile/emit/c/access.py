@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bpcompile.emit.c.affine import Affine, affine, inside
+from bpcompile.emit.c.loops import repeat_along
 from bpcompile.emit.c.scope import Memory, Scope
 from bpcompile.nodes.expressions import Expr
 
@@ -90,16 +91,45 @@ def index_text(scope: Scope, form: Affine, more: list[tuple[str, int]] | tuple[(
 
 def load_scalar(scope: Scope, e: Expr) -> str:
     """C text that loads one element (``real``, or ``ptrdiff_t`` for integer tensors)."""
-    found = address(scope, e.value[0], e.args, clamp=True)
+    stays, found = _held(scope, e)
     text = f"{found.memory.pointer}[{found.index}]"
+    if stays:
+        text = f"({stays} ? {text} : 0)"
     return text if e.kind == "real" else f"(ptrdiff_t){text}"
 
 
 def load_vector(scope: Scope, e: Expr) -> str | None:
     """C text that loads an element for each lane; ``None`` where only a loop over the lanes will do."""
     assert scope.lane is not None
+    stays, found = _held(scope, e)
+    if stays and e.kind != "real":
+        return None
+    text = _vector(scope, e, found)
+    return f"{stays} ? {text} : v_zero()" if stays and text else text
+
+
+def _held(scope: Scope, e: Expr) -> tuple[str, Address]:
+    """Where a load goes, and C text of the condition under which it goes there; empty where that is always.
+
+    A loose subscript is held within the tensor. One that changes meanwhile is not read at all then: the element there could
+    be one that another thread is just writing.
+    """
     found = address(scope, e.value[0], e.args, clamp=True)
+    loose = [(subscript, k) for subscript, k in found.loose if not scope.is_vector(subscript)]
+    if not loose or not scope.changes(e.value[0]):
+        return "", found
+    within = scope.writer.helper("bp_within")
+    extents = found.memory.extents
+    conditions = [f"{within}({integer(scope, s)}, {extent_text(scope, extents[k])})" for s, k in loose]
+    return " && ".join(conditions), address(scope, e.value[0], e.args, clamp=False)
+
+
+def _vector(scope: Scope, e: Expr, found: Address) -> str | None:
+    """C text of the load itself."""
+    assert scope.lane is not None
     if found.stride is None:
+        if not found.loose:
+            return _load_repeated(scope, e, found)
         return _load_inside(scope, e, found) if e.kind == "real" else None
     place = offset(found.memory.pointer, found.index)
     if e.kind != "real":
@@ -113,6 +143,23 @@ def load_vector(scope: Scope, e: Expr) -> str | None:
     if scope.count:
         return f"v_load_stride_part({place}, {found.stride}, {scope.count})"
     return f"v_load_stride({place}, {found.stride})"
+
+
+def _load_repeated(scope: Scope, e: Expr, found: Address) -> str | None:
+    """A load along ``axis // r``: each element goes to ``r`` lanes."""
+    assert scope.lane is not None
+    total = Affine(0)
+    for subscript, step in zip(e.args, found.memory.strides, strict=True):
+        total = total.plus(affine(subscript).scaled(step))
+    repeat = repeat_along(total, scope.lane)
+    if repeat is None or (e.kind != "real" and found.memory.element != "sint"):
+        return None
+    term, times = repeat
+    first = scope.axis(scope.lane)
+    rest = Affine(total.constant, tuple((t, c) for t, c in total.terms if t is not term))
+    place = offset(offset(found.memory.pointer, index_text(scope, rest, ())), f"{first} / {times}")
+    helper = scope.writer.helper("bp_load_repeated" if e.kind == "real" else "bp_load_integers_repeated")
+    return f"{helper}({place}, (int)({first} % {times}), {times}, {scope.count or 'LANES'})"
 
 
 def _load_inside(scope: Scope, e: Expr, found: Address) -> str | None:

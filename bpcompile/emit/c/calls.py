@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from bpcompile.emit.c.clear import emit_clear
 from bpcompile.emit.c.contraction import emit_contraction, emit_pack
+from bpcompile.emit.c.contraction_tiles import Tiles, instances, joined
 from bpcompile.emit.c.equations import Pattern, comments, patterns
 from bpcompile.emit.c.kernel_text import Argument, KernelText, canonical_key, element_type, mangled
 from bpcompile.emit.c.likeness import kernel_shape
@@ -69,6 +70,8 @@ class KernelTable:
     callees: dict[Hashable, Callee] = field(default_factory=dict)
     functions: list[KernelFunction] = field(default_factory=list)
     helpers: dict[str, None] = field(default_factory=dict)
+    families: set[str] = field(default_factory=set)
+    tiles: Tiles = ()
     _found: dict[str, str] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
 
@@ -79,8 +82,14 @@ class KernelTable:
             name = self._unique(kernel.name)
             self._found[key] = name
             self.helpers.update(dict.fromkeys(kernel.helpers))
+            self.families.update(kernel.families)
+            self.tiles = joined(self.tiles, kernel.tiles)
             self.functions.append(_function(replace(kernel, name=name)))
         return self._found[key]
+
+    def shared_text(self) -> list[str]:
+        """The functions and macros at file scope that kernels call, each after what it needs."""
+        return [*self.helpers, *instances(self.tiles, self.families)]
 
     def leading(self, name: str) -> tuple[str, ...]:
         """What a function takes before the kernel's own arguments: ``parallel``, ``n``."""
@@ -101,14 +110,23 @@ class CallWriter:
 
     Parameters
     ----------
+    name : str
+        The function that runs them.
     schedule : Schedule
     interface : Interface
     table : KernelTable
+
+    Attributes
+    ----------
+    parts : dict of str to list of str
+        Functions that run loops for some examples, by their names: they work on ``count`` ones from number ``first``.
     """
 
+    name: str
     schedule: Schedule
     interface: Interface
     table: KernelTable
+    parts: dict[str, list[str]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     scratch: dict[str, None] = field(default_factory=dict)
     _times: dict[Axis, str] = field(default_factory=dict)
@@ -117,7 +135,9 @@ class CallWriter:
     def write(self) -> list[str]:
         """The statements that run all kernels in order, and then, in training, copy the states' next values over them."""
         for step in self.schedule.steps:
-            if isinstance(step, KernelLoop):
+            if isinstance(step, KernelLoop) and step.examples:
+                self._part(step)
+            elif isinstance(step, KernelLoop):
                 self._loop(step)
             elif isinstance(step, BatchLoop):
                 self._portions(step)
@@ -125,6 +145,14 @@ class CallWriter:
                 self.lines.extend(self._call(step))
         self.lines.extend(self._next_states())
         return self.lines
+
+    def _part(self, loop: KernelLoop) -> None:
+        """A loop in a function of its own, called for ``examples`` examples at a time."""
+        name = f"{self.name}_part{len(self.parts) + 1}"
+        outside, self.lines, self._inside = self.lines, [], True
+        self._loop(loop)
+        self.parts[name], self.lines, self._inside = self.lines, outside, False
+        self.lines.append(f"bp_in_parts({name}, call, {loop.examples});")
 
     def _loop(self, loop: KernelLoop) -> None:
         spans = [self._span(a, reverse=False) for a in loop.outer] + [self._span(loop.axis, loop.reverse)]

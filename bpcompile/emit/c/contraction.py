@@ -18,7 +18,8 @@ from bpcompile.emit.c.affine import Affine
 from bpcompile.emit.c.contraction_axes import count, count_text, digits, odometer, offset_text, single_stride, spans
 from bpcompile.emit.c.contraction_epilogue import finish_tile
 from bpcompile.emit.c.contraction_panels import pack_text, panel_elements, reads_panels
-from bpcompile.emit.c.contraction_plan import Operand, Plan, make_plan
+from bpcompile.emit.c.contraction_plan import ROW_STEP, Operand, Plan, make_plan
+from bpcompile.emit.c.contraction_tiles import FAMILIES, tiles_of
 from bpcompile.emit.c.equations import equations
 from bpcompile.emit.c.kernel_text import Arguments, KernelText, Phase, mangled
 from bpcompile.emit.c.limits import DEFAULTS, Limits
@@ -58,7 +59,7 @@ def emit_contraction(
     plan = make_plan(kernel, writer, limits)
     if any(count(axes)[1] for axes in (plan.rows, plan.columns, plan.depth)):
         writer.arguments.n()
-    data, helpers = _template_data(plan, writer)
+    data, needed = _template_data(plan, writer)
     body = environment().get_template("c/contraction_kernel.j2").render(data)
     return KernelText(
         name,
@@ -66,7 +67,9 @@ def emit_contraction(
         (Phase(body, _units_text(plan), _work_text(plan)),),
         equations(kernel),
         tuple(writer.names),
-        (*helpers, *writer.helpers),
+        (*(_helper(part) for part in needed), *writer.helpers),
+        tuple(part for part in needed if part in FAMILIES),
+        tiles_of(plan, str(data["family"]), dtype),
     )
 
 
@@ -133,6 +136,8 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "depths": _depths_text(plan),
         "run": plan.run,
         "row_block": plan.row_block,
+        "even_rows": plan.direct and not plan.turned and count(plan.rows)[1] and plan.row_block is not None,
+        "block_step": ROW_STEP,
         "depth_block": plan.depth_block,
         "depths_first": plan.depths_first,
         "strips_first": plan.strips_first,
@@ -152,6 +157,7 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "single": single,
         "prefetch": plan.prefetch,
         "prefetch_target": plan.prefetch_target,
+        "prefetch_left": plan.prefetch_left,
         "dot_rows": plan.dot_rows,
         "tables": tables,
         "family": family,
@@ -173,8 +179,7 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
     }
     needed = ["tiles", "shuffles", "sums", "runs"] if plan.run else ["tiles", family, "shuffles", "panels"]
     needed += ["sums", "dots"] if plan.dot else ["pieces"] if plan.pieces else ["single"] if single else []
-    helpers = [_helper(part) for part in needed]
-    return data, helpers
+    return data, needed
 
 
 @cache

@@ -33,7 +33,12 @@ def finish_tile(
     written = frozenset(s.target for s in (plan.kernel.statement, *plan.kernel.epilogue))
     lines: list[str] = []
     size, batch = count(plan.columns)
-    if not batch and size % WIDEST == 0 and not plan.pieces:  # no vector is a part of one
+    if plan.pieces:
+        part = rows.child({lane: column, **others}, written, lane=lane, count="lanes")
+        _write_vector(plan, part, "v_load(done + v * LANES)")
+        lines = ["for (ptrdiff_t v = 0, j = 0; v < vectors; j += lengths[v], v++) {", "    const int lanes = lengths[v];",
+                 *_indented(part.lines), "}"]  # fmt: skip
+    elif not batch and size % WIDEST == 0:  # no vector is a part of one
         whole = rows.child({lane: column, **others}, written, lane=lane)
         _write_vector(plan, whole, "v_load(done + j)")
         lines = [f"for (ptrdiff_t j = 0; j < {here}; j += LANES) {{", *_indented(whole.lines), "}"]

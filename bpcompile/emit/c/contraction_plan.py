@@ -14,6 +14,7 @@ from typing import Final, Literal
 from bpcompile.emit.c.affine import Affine
 from bpcompile.emit.c.blocks import WIDEST
 from bpcompile.emit.c.contraction_axes import Span, address_form, count, ordered, single_stride, spans
+from bpcompile.emit.c.contraction_streams import block_of, goes_by
 from bpcompile.emit.c.limits import DEFAULTS, Limits
 from bpcompile.emit.c.loops import Loop, Uses, collapse, target_load, uses
 from bpcompile.emit.c.scope import ExpressionWriter
@@ -58,6 +59,8 @@ LARGE_ROWS: Final = 480
 """Rows of the left operand that stay in the second-level cache with a block of their depth."""
 LARGE_MATRIX: Final = 1 << 19
 """Elements of a matrix from which its next part is asked for while this one is computed."""
+ROW_STEP: Final = 24
+"""What rows of a block are a multiple of: the rows of a tile on every processor divide it."""
 LOCAL_ROWS: Final = 64
 """Rows of sums that are held while several blocks of depth are added up."""
 
@@ -87,8 +90,8 @@ class Plan:
     that end with them. ``turned``: rows and columns are exchanged; ``stored`` is then the plan by which finished sums, turned
     back, are stored, or nothing if the target is stored column by column.
     ``halo``: the stretch of depth that a strip of columns goes through, its axis outermost, ends where only zeros are left;
-    ``piece_vectors``: the most pieces in a strip. ``prefetch``: the next panel's memory, and (``prefetch_target``) the next
-    tile's, is asked for ahead of time.
+    ``piece_vectors``: the most pieces in a strip. ``prefetch``: the next panel's memory, (``prefetch_target``) the next
+    tile's, and (``prefetch_left``) what the next unit reads of the left operand, is asked for ahead of time.
     """
 
     kernel: Contraction
@@ -116,6 +119,7 @@ class Plan:
     turned: bool = False
     prefetch: bool = False
     prefetch_target: bool = False
+    prefetch_left: bool = False
     stored: Plan | None = None
     halo: Halo | None = None
     piece_vectors: int = MOST_VECTORS
@@ -282,25 +286,29 @@ def _with_tiles(plan: Plan) -> Plan:
     run = _run(plan) if packing == "table" and left_steps_rows else 0
     dot = packing == "transposed" and not plan.turned and left_steps and single_stride(plan.left_depth) == 1
     if run:
-        packing, in_place, tables = "runs", False, True
-    size, batch = count(plan.depth)
-    most = plan.limits.depth_block
-    depth_block = most - 16 if batch else _balanced(size, most)
+        packing, in_place, tables, pieces = "runs", False, True, 0
+    if pieces and plan.kernel.epilogue:
+        # An epilogue would wait for what has just been stored under masks: whole vectors of sums are kept aside.
+        plan = replace(plan, direct=False)
+    (size, batch), most = count(plan.depth), plan.limits.depth_block
+    depth_block = most - 16 if batch else _balanced(size, most, 16)
     if run:
         size, depth_block = size // run, max(1, RUN_BLOCK // run)
     blocks = batch or size > depth_block
     row_block, strips_first = _row_block(plan, blocks)
-    # Where units share the left operand, a block of it stays in cache while all strips use it.
-    depths_first = (
-        blocks and plan.direct and packing == "table" and not any(a.extent is None for a in plan.outer)
-    )
+    # Where units share the operands, a block of them stays in cache while all units use it.
+    target = (*plan.outer, *plan.rows, *plan.columns)
+    streamed = packing in ("rows", "transposed") and not plan.turned and not strips_first and goes_by(target, plan.depth)
+    depths_first = blocks and plan.direct and (packing == "table" or streamed) and not any(a.extent is None for a in plan.outer)
+    if depths_first and streamed:
+        depth_block = block_of(plan.rows, plan.columns, depth_block)
+    left_lines = depths_first and streamed and single_stride(plan.left_rows) == 1 and not tables
     return replace(
         plan, packing=packing, dot=dot, in_place=in_place, tables=tables, depth_block=depth_block, row_block=row_block, run=run,
-        pieces=0 if run else pieces,
-        strips_first=strips_first, depths_first=depths_first,
+        pieces=pieces, strips_first=strips_first, depths_first=depths_first,
         prefetch=packing in ("rows", "transposed") and None not in (columns, depth) and not plan.turned
         and _large(plan.columns, plan.depth),
-        prefetch_target=plan.direct and _large(plan.rows, plan.columns),
+        prefetch_target=plan.direct and _large(plan.rows, plan.columns), prefetch_left=left_lines,
     )  # fmt: skip
 
 
@@ -368,6 +376,12 @@ def _row_block(plan: Plan, blocks: bool) -> tuple[int | None, bool]:
         return _turned_rows(plan), False
     if not plan.direct and blocks:
         return LOCAL_ROWS, False
+    most, strips_first = _most_rows(plan)
+    size, batch = count(plan.rows)
+    return (most if batch or most is None else _balanced(size, most, ROW_STEP)), strips_first
+
+
+def _most_rows(plan: Plan) -> tuple[int | None, bool]:
     size, batch = count(plan.rows)
     if plan.limits.row_block is not None:
         return plan.limits.row_block, False
@@ -389,12 +403,13 @@ def _turned_rows(plan: Plan) -> int:
     return (size + step * blocks - 1) // (step * blocks) * step
 
 
-def _balanced(size: int, limit: int) -> int:
-    """The size of blocks of about equal size, none above the limit, in whole cache lines."""
+def _balanced(size: int, limit: int, step: int) -> int:
+    """The size of blocks of about equal size, none above the limit, in whole steps."""
     if size <= limit:
         return size
     blocks = -(-size // limit)
-    return min(limit, -(-size // blocks + 15) // 16 * 16) if blocks > 1 else size
+    each = -(-size // blocks)
+    return min(limit, -(-each // step) * step)
 
 
 def _host(kernel: Contraction, writer: ExpressionWriter) -> Expr:

@@ -175,6 +175,9 @@ def _vector_text(scope: Scope, e: Expr) -> str:
         return lane_by_lane(scope, e)
     if e.op == "axis":
         return f"v_splat((real){scope.axis(e.value)}) + v_iota()"
+    if e.op == "mod" and e.kind == "int" and e.args[0].op == "axis" and e.args[1].op == "const" and e.args[1].value > 0:
+        base = int(e.args[1].value)
+        return f"{scope.writer.helper('bp_last_digits')}((int)({scope.axis(e.args[0].value)} % {base}), {base})"
     if e.op == "draw":
         return _draws_text(scope, e)
     if e.op == "stop":

@@ -22,6 +22,13 @@ BP_INLINE ptrdiff_t bp_clamp(ptrdiff_t i, ptrdiff_t extent) {
 }
 """
 
+_WITHIN: Final = """\
+/* Whether i is one of 0 .. extent - 1. */
+BP_INLINE int bp_within(ptrdiff_t i, ptrdiff_t extent) {
+    return 0 <= i && i < extent;
+}
+"""
+
 _FLOORDIV: Final = """\
 /* Quotient rounded towards minus infinity. */
 BP_INLINE ptrdiff_t bp_floordiv(ptrdiff_t a, ptrdiff_t b) {
@@ -106,6 +113,47 @@ BP_INLINE void bp_store_second(real *p, vreal x, int count) {
 }
 """
 
+_LOAD_REPEATED: Final = """\
+/* Lane l < count reads p[(phase + l) / repeat]. */
+BP_INLINE vreal bp_load_repeated(const real *p, int phase, int repeat, int count) {
+    real lanes[LANES] = {0};
+#if BP_VECTOR && !defined(__clang__)
+    if (LANES % repeat == 0) { /* a vector begins with a new element */
+        vint from = {0};
+        for (int l = 0; l < LANES; l++) from[l] = (sint)(l / repeat);
+        return __builtin_shuffle(v_load_part(p, (count + repeat - 1) / repeat), from);
+    }
+#endif
+    for (int l = 0; l < count; l++) lanes[l] = p[(phase + l) / repeat];
+    return v_load(lanes);
+}
+"""
+
+_LOAD_INTEGERS_REPEATED: Final = """\
+/* Integers as reals: lane l < count reads p[(phase + l) / repeat]. */
+BP_INLINE vreal bp_load_integers_repeated(const sint *p, int phase, int repeat, int count) {
+    real lanes[LANES] = {0};
+#if BP_VECTOR && !defined(__clang__)
+    if (LANES % repeat == 0) { /* a vector begins with a new element */
+        vint from = {0};
+        for (int l = 0; l < LANES; l++) from[l] = (sint)(l / repeat);
+        return __builtin_shuffle(bp_load_integers(p, (count + repeat - 1) / repeat), from);
+    }
+#endif
+    for (int l = 0; l < count; l++) lanes[l] = (real)p[(phase + l) / repeat];
+    return v_load(lanes);
+}
+"""
+
+_LAST_DIGITS: Final = """\
+/* Lane l gets (phase + l) % base; phase is 0 where vectors begin with multiples of the base. */
+BP_INLINE vreal bp_last_digits(int phase, int base) {
+    real lanes[LANES];
+    for (int l = 0; l < LANES; l++) lanes[l] = (real)(((LANES % base == 0 ? 0 : phase) + l) % base);
+    return v_load(lanes);
+}
+"""
+
 _LOAD_INSIDE: Final = """\
 /* Lane l < count reads p[stride * i], i = start + step*l. Where i is not within 0 .. extent - 1 the lane's value is of no
    account: it is selected off later. */
@@ -180,6 +228,7 @@ BP_INLINE real bp_argmax_lanes(vreal value, vreal where) {
 
 HELPERS: Final[Mapping[str, Helper]] = {
     "bp_clamp": Helper(_CLAMP),
+    "bp_within": Helper(_WITHIN),
     "bp_floordiv": Helper(_FLOORDIV),
     "bp_over": Helper(_OVER),
     "bp_floormod": Helper(_FLOORMOD),
@@ -187,8 +236,11 @@ HELPERS: Final[Mapping[str, Helper]] = {
     "bp_load_backwards": Helper(_LOAD_BACKWARDS, ("bp_turned",)),
     "bp_load_second": Helper(_LOAD_SECOND),
     "bp_store_second": Helper(_STORE_SECOND),
+    "bp_load_repeated": Helper(_LOAD_REPEATED),
     "bp_load_inside": Helper(_LOAD_INSIDE, ("bp_turned",)),
     "bp_load_integers": Helper(_LOAD_INTEGERS),
+    "bp_load_integers_repeated": Helper(_LOAD_INTEGERS_REPEATED, ("bp_load_integers",)),
+    "bp_last_digits": Helper(_LAST_DIGITS),
     "bp_store_integers": Helper(_STORE_INTEGERS),
     "bp_argmax_lanes": Helper(_ARGMAX_LANES),
 }

@@ -100,6 +100,10 @@ class KernelText:
         equal up to a renaming of these are one.
     helpers : tuple of str
         Complete `static` functions or macros at file scope that the bodies use, in order. Equal ones are emitted once.
+    families : tuple of str
+        The families of tiles that the bodies call (see `contraction_tiles`).
+    tiles : tuple of frozenset
+        The tiles of these families that they call, on each kind of register file.
     scratch : str
         A C expression in ``n`` of type size_t: how many elements of the arena ``scratch`` must offer.
     """
@@ -110,6 +114,8 @@ class KernelText:
     equations: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     helpers: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    tiles: tuple[frozenset[tuple[str, int, int]], ...] = ()
     scratch: str = ""
 
 

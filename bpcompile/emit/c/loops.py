@@ -186,7 +186,18 @@ def _collides(axis: Axis, used: Uses, reduced: set[Axis]) -> bool:
     return axis not in reduced and any(not any(f.factor(axis) for f in t) for t in used.targets)
 
 
+def repeat_along(form: Affine, axis: Axis) -> tuple[Expr, int] | None:
+    """The term ``axis // r`` of an address through which alone the axis moves it, by one element, and ``r``."""
+    moving = [(t, c) for t, c in form.terms if axis in _axes_below(t)]
+    if len(moving) != 1 or moving[0][1] != 1 or moving[0][0].op != "floordiv":
+        return None
+    below, by = moving[0][0].args
+    return (moving[0][0], int(by.value)) if below.op == "axis" and by.op == "const" else None
+
+
 def _access_cost(form: Affine, axis: Axis, stored: bool, lanes: int) -> float:
+    if not stored and repeat_along(form, axis) is not None:
+        return 2.0
     if any(t.op != "axis" and axis in _axes_below(t) for t, _ in form.terms):
         return 4.0 * lanes
     stride = form.factor(axis)

@@ -16,8 +16,10 @@ from bpcompile.program.schedule_types import Schedule
 
 THRESHOLD: Final = 100_000
 """Scalar operations below which a kernel runs on one thread."""
-SPINS: Final = 4000
-"""How often an idle thread of the pool looks for work before it sleeps."""
+SPINS: Final = 1000
+"""How often a thread of the pool looks for work, or for the end of the others' work, before it lets others have the core."""
+PATIENCE: Final = 100 * SPINS
+"""How often an idle thread of the pool looks for work before it sleeps: waking takes long, where idle cores rest deeply."""
 _COMMENTS: Final = {
     "predict": "Inputs to outputs; training is off.",
     "value_and_grad": "The loss and the gradients; in training, the states take their next values.",
@@ -59,9 +61,13 @@ def emit_module(spec: ModuleSpec) -> Source:
     functions: list[FunctionText] = []
     needs: list[str] = []
     sizes: list[str] = []
+    parts = False
     for name, schedule in spec.schedules.items():
-        calls = CallWriter(schedule, interface, table)
-        functions.append(_function(spec, name, calls.write(), schedule))
+        calls = CallWriter(name, schedule, interface, table)
+        lines = calls.write()
+        functions.extend(_part(part, body, schedule) for part, body in calls.parts.items())
+        functions.append(_function(spec, name, lines, schedule))
+        parts |= bool(calls.parts)
         own = f"{schedule.fixed_elements} + {schedule.batch_elements} * (size_t)n"
         needs.extend(f"{own} + (size_t)({scratch})" for scratch in calls.scratch)
         if not calls.scratch:
@@ -75,7 +81,8 @@ def emit_module(spec: ModuleSpec) -> Source:
         title=_comment(spec.title), maker=_comment(spec.maker), notes=[_comment(n) for n in (*spec.notes, *sizes)],
         prefix=spec.prefix,
         real=REAL[spec.dtype], declarations=declarations, preamble=vector_preamble(spec.dtype, functions_in(body)),
-        helpers=list(table.helpers), kernels=table.functions, functions=functions, epoch=epoch, rows=rows, staged=staged,
+        helpers=table.shared_text(), kernels=table.functions, functions=functions, parts=parts, epoch=epoch, rows=rows,
+        staged=staged,
         update=spec.update is not None, needs=list(dict.fromkeys(needs)), threshold=THRESHOLD,
         staging=sum(int(str(row["width"])) for row in (*rows, *staged)), **_tables(interface),
     )  # fmt: skip
@@ -88,7 +95,7 @@ def emit_module(spec: ModuleSpec) -> Source:
         _tidy(text),
         _tidy(guarded),
         re.sub(r"/\*.*?\*/", "", declarations, flags=re.S),
-        pool.render(prefix=spec.prefix, spins=SPINS, declarations=guarded),
+        pool.render(prefix=spec.prefix, spins=SPINS, patience=PATIENCE, declarations=guarded),
         _pool_declarations(spec.prefix),
         tuple(_public(spec)),
         interface,
@@ -125,9 +132,22 @@ def _function(spec: ModuleSpec, name: str, lines: list[str], schedule: Schedule)
     return FunctionText(start, (*head, *empty, *lines, *end))
 
 
+def _part(name: str, lines: list[str], schedule: Schedule) -> FunctionText:
+    """A function that runs a loop for some examples; it is told whether threads may divide its kernels."""
+    used = set(re.findall(r"[A-Za-z_]\w*", re.sub(r"/\*.*?\*/|call->\w+", "", "\n".join(lines))))
+    head = ["const ptrdiff_t n = call->n;"] if {"n", "scratch"} & used else []
+    if "training" in used:
+        head.append(f"const int training = {'0' if name.startswith('predict') else 'call->training'};")
+    sizes = {"fixed": schedule.fixed_elements, "batch": schedule.batch_elements}
+    head.extend(text.format(**sizes) for variable, text in _PRELUDE if variable in used and variable != "parallel")
+    head.extend([] if "parallel" in used else ["(void)parallel;"])
+    start = f"static void {name}(const P_call *call, const P_parallel *parallel, ptrdiff_t first, ptrdiff_t count)"
+    return FunctionText(start, (*head, *lines))
+
+
 def _kernels_text(table: KernelTable) -> str:
     phases = (p.body for k in table.functions for p in k.phases)
-    return "".join((*table.helpers, *phases))
+    return "".join((*table.shared_text(), *phases))
 
 
 def _declarations(spec: ModuleSpec, interface: Interface) -> str:

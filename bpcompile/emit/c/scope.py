@@ -162,6 +162,15 @@ class Scope:
             scope = scope.parent
         return self.writer.arguments.time(axis)
 
+    def changes(self, tensor: str) -> bool:
+        """True if this block, or one around it, writes to a tensor."""
+        scope: Scope | None = self
+        while scope is not None:
+            if tensor in scope.writes:
+                return True
+            scope = scope.parent
+        return False
+
     def is_vector(self, e: Expr) -> bool:
         """True if the value of an expression differs among the lanes of this block."""
         return self.lane is not None and self.lane in self.writer.needs(e)

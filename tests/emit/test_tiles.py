@@ -1,0 +1,80 @@
+"""The tiles that are compiled are those that are called: loops of the generated text, gone through here, name each of them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import bpcompile as bp
+from bpcompile.driver import analyze, c_module, lower
+from bpcompile.emit.c.contraction_tiles import DOT_ROWS, REGISTER_FILES, RegisterFile, tiles_of
+from bpcompile.emit.c.source import Source
+from bpcompile.nodes.expressions import Axis
+from bpcompile.signature import signature_of
+
+
+def plan(rows: int | None, columns: int | None, **others: Any) -> Any:
+    """As much of a plan as decides which tiles are called; None is the batch."""
+    kernel = SimpleNamespace(panels="")
+    found = {"kernel": kernel, "rows": (Axis("r", rows),), "columns": (Axis("c", columns),), "row_block": None, "direct": True,
+             "run": 0, "pieces": 0, "dot": False, "dot_rows": 0, "piece_vectors": 3}  # fmt: skip
+    return SimpleNamespace(**(found | others))
+
+
+def called(rows: int, columns: int, block: int | None, file: RegisterFile, lanes: int) -> set[tuple[int, int]]:
+    """Rows and vectors of the tiles that the loops of a kernel call."""
+    vectors = -(-columns // lanes)
+    width = -(-vectors // -(-vectors // file.vectors)) * lanes
+    found = set()
+    for top in range(0, rows, block or rows):
+        bottom = min(top + (block or rows), rows)
+        for row in range(top, bottom, file.rows):
+            for column in range(0, columns, width):
+                found.add((min(bottom - row, file.rows), -(-min(columns - column, width) // lanes)))
+    return found
+
+
+@pytest.mark.parametrize("file", REGISTER_FILES, ids=lambda f: f.test)
+def test_tiles_are_those_that_the_loops_call(file: RegisterFile) -> None:
+    number = REGISTER_FILES.index(file)
+    for rows in (*range(1, 20), 96, 97):
+        for columns in (*range(1, 70, 3), 128, 400):
+            for block in (None, 48, 64):
+                listed = tiles_of(plan(rows, columns, row_block=block), "steps", "float64")[number]
+                wanted = set().union(*(called(rows, columns, block, file, lanes) for lanes in file.lanes("float64")))
+                assert listed == {("steps", r, v) for r, v in wanted}, (rows, columns, block)
+
+
+def test_a_batch_may_have_any_number_of_rows() -> None:
+    (listed, *_) = tiles_of(plan(None, 32), "steps", "float64")
+    assert listed == {("steps", r, 2) for r in range(1, 9)}
+    (listed, *_) = tiles_of(plan(7, None), "steps", "float64")
+    assert listed == {("steps", 7, v) for v in (1, 2, 3)}
+
+
+def test_sums_along_the_depth_take_the_place_of_tiles_for_few_rows() -> None:
+    (few, *_) = tiles_of(plan(4, 16, dot=True, dot_rows=9), "steps", "float32")
+    assert few == {("dots", 4, 6), ("dots", 4, 2)}
+    (many, *_) = tiles_of(plan(10, 16, dot=True, dot_rows=9), "steps", "float32")
+    assert {family for family, _, _ in many} == {"steps"}
+    (any_number, *_) = tiles_of(plan(None, 16, dot=True, dot_rows=9), "steps", "float32")
+    assert {(r, c) for family, r, c in any_number if family == "dots"} == {(r, c) for r in range(2, DOT_ROWS + 1) for c in (2, 6)}
+
+
+def source(sizes: tuple[int, ...]) -> Source:
+    x, y = bp.Input("x", sizes[:1]), bp.Target("y", classes=sizes[-1])
+    h: Any = x
+    for size in sizes[1:]:
+        h = bp.Dense(size)(h)
+    programs = lower(analyze(bp.Network(h, loss=bp.SoftmaxCrossEntropy(h, y))), ("parameters",), None)
+    signature = signature_of(bp.Network(h, loss=bp.SoftmaxCrossEntropy(h, y)), programs.predict, programs.gradient, "float64")
+    return c_module(programs, signature, "bp_tiles_test")
+
+
+def test_a_network_brings_the_tiles_of_its_own_sizes_only() -> None:
+    text = source((64, 32, 16)).c_text
+    first = text[: text.index("static bp_tile_function")]
+    assert "BP_TILE(8, 2)" in first
+    assert "BP_TILE(8, 1)" not in first
