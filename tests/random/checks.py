@@ -61,7 +61,8 @@ def run(model: Model, net: Network, arrays: Mapping[str, np.ndarray], key: int =
 
 def scale_of(found: Found) -> float:
     """The largest gradient, or the loss, or one."""
-    return max([1.0, abs(found.loss), *(float(np.max(np.abs(g), initial=0)) for g in found.grads.values())])
+    # Of NumPy, since Python's own max passes over NaN.
+    return float(np.max([1.0, abs(found.loss), *(float(np.max(np.abs(g), initial=0)) for g in found.grads.values())]))
 
 
 def differences(got: Found, want: Found, tolerance: float, moved: Mapping[str, float] | None = None) -> list[str]:
