@@ -36,7 +36,11 @@ class Backend(Protocol):
     def bind(
         self, params: Parameters, arrays: Sequence[Array | None], n: int, state: State, training: bool
     ) -> Callable[..., tuple[float, Gradients]]:
-        """Give a function that computes loss and gradients of these arrays."""
+        """Give a function that computes loss and gradients of these arrays.
+
+        Where it writes into memory that it keeps, its attribute ``scratch`` holds these arrays: what stood in them before a
+        call must not matter.
+        """
 
     def train_epoch(
         self,

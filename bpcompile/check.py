@@ -2,8 +2,9 @@
 
 The gradient that generated code gives in float64 is compared, element by element, with differences of the loss that the
 same code gives (see `check_numeric`). The losses of the backends are compared as well, so that a forward pass that is
-wrong in one of them shows. An element agrees if ``|a - n| <= tolerance * max(|a| + |n|, floor)``; both numbers are part of
-the report.
+wrong in one of them shows; and everything is computed into memory full of zeros and into memory full of NaN, so that what
+is read before it is written shows. An element agrees if ``|a - n| <= tolerance * max(|a| + |n|, floor)``; both numbers are
+part of the report.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpcompile.arrays import ArraySpec, conform, whole_number
-from bpcompile.build import compiler_available
+from bpcompile.build import find_compiler
 from bpcompile.check_numeric import Estimate, extrapolated, gap_of_sides, one_sided, quick, rounding_noise
 from bpcompile.check_plan import Plan, affordable_examples, plan, shortest
 from bpcompile.check_report import CheckReport, CheckRow, finite
 from bpcompile.driver import build_ahead
 from bpcompile.driver import compile as compile_network
-from bpcompile.errors import CheckError
+from bpcompile.errors import BuildError, CheckError
 from bpcompile.language.network import Network
 from bpcompile.parameters import Gradients, Parameters, State
 
@@ -108,7 +109,7 @@ def check_gradients(
         raise CheckError(f"'seconds' must be a positive number, and is {seconds!r}.")
     if not net.losses:
         raise CheckError("The network has no loss, so that it has no gradient to check.", hint="Network(z, loss=...)")
-    names = _backends(backend, model)
+    names, unchecked = _backends(backend, model)
     inputs = _real_inputs(net)
     models = {b: compile_network(net, backend=b, dtype="float64", wrt=("parameters", *inputs)) for b in names}
     first = models[names[0]]
@@ -119,8 +120,11 @@ def check_gradients(
     start = time.perf_counter()
     point, each = _affordable_point(first, vector, everything, start_state, key, inputs, seconds)
     found = {b: _gradients(m, point) for b, m in models.items()}
+    stale = [f"{name} ({b})" for b, m in models.items() for name in _stale(m, point)]
     if model is not None:
-        found = {f"{model.backend} {model.signature.dtype}": _own_gradients(model, point)} | found
+        own = f"{model.backend} {model.signature.dtype}"
+        found = {own: _own_gradients(model, point)} | found
+        stale += [f"{name} ({own})" for name in _stale(model, point)]
     dtype = "float64" if model is None else model.signature.dtype
     limit = TOLERANCE[dtype] if tolerance is None else tolerance
     losses = {b: loss for b, (loss, _) in found.items()}
@@ -139,7 +143,8 @@ def check_gradients(
                 rows.append(_row(tensor, b, np.asarray(grads[tensor.name], np.float64), estimates, allowed, floor))
     shown = {b: finite(loss) for b, loss in losses.items()}
     n = point.examples
-    return CheckReport(net.name, tuple(rows), shown, limit, floor, n, time.perf_counter() - start, seconds)
+    took = time.perf_counter() - start
+    return CheckReport(net.name, tuple(rows), shown, limit, floor, n, took, seconds, tuple(stale), unchecked)
 
 
 def prepare(net: Network) -> Callable[[], None]:
@@ -312,12 +317,17 @@ def _row(
 # --- what is compared -------------------------------------------------------------------------------------------------
 
 
-def _backends(backend: str | Sequence[str] | None, model: Model | None) -> tuple[str, ...]:
+def _backends(backend: str | Sequence[str] | None, model: Model | None) -> tuple[tuple[str, ...], str]:
+    """The backends to check, and why generated C is not among them where it should be."""
     if backend is not None:
-        return (backend,) if isinstance(backend, str) else tuple(backend)
+        return ((backend,) if isinstance(backend, str) else tuple(backend)), ""
     if model is not None and model.backend == "numpy":
-        return ("numpy",)
-    return ("c", "numpy") if compiler_available() else ("numpy",)
+        return ("numpy",), ""
+    try:
+        find_compiler()
+    except BuildError as error:
+        return ("numpy",), error.message
+    return ("c", "numpy"), ""
 
 
 def _gradients(model: Model, point: _Point) -> tuple[float, Gradients]:
@@ -329,6 +339,26 @@ def _own_gradients(model: Model, point: _Point) -> tuple[float, Gradients]:
     given = _given(point)
     state = None if given is None else model.intake.state(dict(given))
     return model.value_and_grad(params, state=state, key=point.key, **point.arrays)
+
+
+def _stale(model: Model, point: _Point) -> list[str]:
+    """The results that depend, if only in a bit, on whether the memory of the call held zeros or NaN before."""
+    before, after = (_into(model, point, filling) for filling in (0.0, np.nan))
+    return [name for name in before if not np.array_equal(before[name], after[name], equal_nan=True)]
+
+
+def _into(model: Model, point: _Point, filling: float) -> dict[str, Any]:
+    """Loss, gradients and next state, computed into memory full of one number; nothing where a backend keeps no memory."""
+    given = _given(point)
+    state = None if given is None else model.intake.state(dict(given))
+    step = model.bind(model.parameters(point.params), state=state, **point.arrays)
+    scratch = getattr(step, "scratch", ())
+    for memory in scratch:
+        memory.fill(filling)
+    if not scratch:
+        return {}
+    loss, grads = step(key=point.key)
+    return {"loss": loss, **grads, **(state or {})}
 
 
 def _given(point: _Point) -> State | None:

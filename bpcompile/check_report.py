@@ -74,6 +74,11 @@ class CheckReport:
         How long the check took, compiling left out.
     budget : float
         How long it might have taken: in large networks, elements and examples are chosen for it.
+    stale : tuple of str
+        Results, with their backend, that are others when the memory of the call held NaN before: something is read that the
+        call has not written.
+    unchecked : str
+        Why generated C was not checked, where nobody said that it should not be.
     """
 
     network: str
@@ -84,14 +89,17 @@ class CheckReport:
     examples: int
     seconds: float
     budget: float = math.inf
+    stale: tuple[str, ...] = ()
+    unchecked: str = ""
 
     @property
     def passed(self) -> bool:
-        """True if every row agrees, something was compared that is not zero, and the backends' losses agree."""
+        """True if every row agrees, something was compared that is not zero, the backends' losses agree, nothing is stale."""
         return (
             all(row.passed for row in self.rows)
             and any(row.verdict == "ok" for row in self.rows)
             and self.losses_agree
+            and not self.stale
         )
 
     @property
@@ -118,6 +126,8 @@ class CheckReport:
             "seconds": round(self.seconds, 3),
             "budget": finite(self.budget),
             "losses": dict(self.losses),
+            "stale": list(self.stale),
+            "unchecked": self.unchecked,
             "rows": [{k: finite(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows],
         }
 
@@ -145,8 +155,16 @@ class CheckReport:
             f"gradient check of '{self.network}' {verdict}: worst relative error {self.worst:.2g} "
             f"(tolerance {self.tolerance:g}, floor {self.floor:.2g}, {self.examples} examples)"
         )
+        yield from self.remarks()
+
+    def remarks(self) -> Iterator[str]:
+        """What is wrong, or proves nothing: a sentence each."""
+        if self.unchecked:
+            yield f"generated C was not checked: {self.unchecked}"
         if not self.losses_agree:
             yield f"the backends disagree about the loss: {dict(self.losses)}"
+        if self.stale:
+            yield f"what memory held before the call shows in {', '.join(self.stale)}: something is read before it is written"
         for row in self.rows:
             if row.verdict == "wrong":
                 place = f"{row.name}{list(row.position)} ({row.backend})"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bpcompile.arrays import batch_size, check_names, conform
 from bpcompile.errors import ArrayError
-from bpcompile.parameters import Parameters, State, aligned_zeros, gathered
+from bpcompile.parameters import Parameters, State, aligned_zeros, check_writable, gathered
 from bpcompile.signature import Signature
 
 Array = NDArray[Any]
@@ -77,6 +77,12 @@ class Intake:
         if type(given) is State:
             raise ArrayError("The state belongs to another network or element type.", hint="Use model.init_state().")
         return self.new_state(given)
+
+    def moving_state(self, given: Mapping[str, Any] | None) -> State:
+        """The state for a call that moves it on in place."""
+        state = self.state(given)
+        check_writable(state)
+        return state
 
     def new_state(self, values: Mapping[str, Any]) -> State:
         """A copy of the values, whatever they are."""

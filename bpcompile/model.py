@@ -22,7 +22,7 @@ from bpcompile.errors import ArrayError, BPCompileError, TrainingError
 from bpcompile.intake import Intake
 from bpcompile.language.initializers import initial_values
 from bpcompile.nonfinite import guarded, origin
-from bpcompile.parameters import Gradients, Parameters, State, aligned_zeros
+from bpcompile.parameters import Gradients, Parameters, State, aligned_zeros, check_writable
 from bpcompile.signature import Signature
 from bpcompile.weights import matched, read_safetensors, write_safetensors
 
@@ -257,7 +257,7 @@ class Model:
         vector = self.intake.parameters(params)
         arrays, n = self.intake.arrays(data, targets=True)
         numbers = _draw_numbers(key, step)
-        moving = self.intake.state(state)
+        moving = self.intake.moving_state(state)
         before = moving.flat.copy() if self.check_finite else None
         loss, grads = self._backend.value_and_grad(vector, arrays, n, moving, *numbers, bool(training))
         if before is not None:
@@ -281,7 +281,7 @@ class Model:
         if not isinstance(params, Parameters):
             raise ArrayError("bind takes the Parameters of this model.", hint="Make them with model.parameters(mapping).")
         arrays, n = self.intake.arrays(data, targets=True)
-        return self._backend.bind(self.intake.parameters(params), arrays, n, self.intake.state(state), training)
+        return self._backend.bind(self.intake.parameters(params), arrays, n, self.intake.moving_state(state), training)
 
     def train_epoch(
         self,
@@ -338,6 +338,7 @@ class Model:
                 f"train_epoch changes parameters in place, and takes Parameters in {self.signature.dtype}.",
                 hint="Make them with model.init() or model.parameters(mapping).",
             )
+        check_writable(params)
         batch_size, seed = whole_number("batch_size", batch_size, 1), whole_number("seed", seed, 0)
         rate = self.optimizer.learning_rate if learning_rate is None else learning_rate
         if not (isinstance(rate, (int, float, np.floating)) and math.isfinite(rate) and rate >= 0):
@@ -346,7 +347,7 @@ class Model:
         ready = [a.copy() if np.may_share_memory(a, params.flat) else a for a in arrays if a is not None]
         order = np.random.default_rng([seed, n]).permutation(n) if shuffle else np.arange(n)
         size, order = min(batch_size, n), order.astype(np.int32)
-        own, moving, key = self.optimizer_state(params), self.intake.state(state), seed % _WORD
+        own, moving, key = self.optimizer_state(params), self.intake.moving_state(state), seed % _WORD
 
         def run(rows: Array) -> Array:
             numbers = {"learning_rate": float(rate)}

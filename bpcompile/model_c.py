@@ -149,6 +149,7 @@ class CBackend:
             return loss[0], grads
 
         step.keep = (w, keep, params, state)  # type: ignore[attr-defined]
+        step.scratch = (w.arena, grads.flat, *grads.inputs.values())  # type: ignore[attr-defined]
         return step
 
     def train_epoch(

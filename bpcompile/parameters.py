@@ -162,6 +162,18 @@ class Parameters(NamedArrays):
         return type(self)(self.layout, flat)
 
 
+def check_writable(vector: Parameters) -> None:
+    """Refuse a vector that generated code is to change and that must not be written to.
+
+    Raises
+    ------
+    ArrayError
+        If it is read-only.
+    """
+    if not vector.flat.flags.writeable:
+        raise ArrayError(f"The {vector.what}s are read-only, and would be changed in place.", hint="Pass a copy: .copy().")
+
+
 class State(Parameters):
     """The tensors that outlive a call, such as running means: names over views of one flat vector."""
 

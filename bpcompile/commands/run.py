@@ -149,6 +149,8 @@ def show_check(console: Console, session: Session, report: CheckReport) -> None:
         f"{report.examples} examples) in {seconds_text(session.seconds['check'])} "
         f"of at most {seconds_text(report.budget)}"
     )
+    for remark in report.remarks():
+        console.print(f"  {escape(remark)}", highlight=False)
     console.print()
 
 

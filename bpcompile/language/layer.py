@@ -77,6 +77,8 @@ class Layer(LayerBase):
     (('z',), ('a',))
     """
 
+    reads_something = False
+
     def __init__(
         self,
         equations: str | Equation | Sequence[str | Equation],

@@ -225,6 +225,8 @@ class _Reader:
     def outputs(self, header: Mapping[str, Any]) -> list[Value]:
         key = "outputs" if "outputs" in header else "output"
         if key in header:
+            if header[key] == []:
+                self.source.fail(("network", key), f"'{key}' names no value.", f'Write {key} = "{self.names[-1]}".')
             return [self.value(name, ("network", key)) for name in _listed(header[key])]
         return list(self.layer(self.names[-1]))
 

@@ -9,6 +9,7 @@ import pickle
 import struct
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ import pytest
 
 import bpcompile as bp
 from bpcompile.errors import BPCompileError
+from tests.model.networks import with_state
 
 
-def model(backend: str) -> bp.Model:
+def model(backend: str, **options: Any) -> bp.Model:
     x, y = bp.Input("x", (4,)), bp.Target("y", classes=3)
     z = bp.Dense(3, activation="tanh", name="a")(x)
-    return bp.compile(bp.Network(z, loss=bp.SoftmaxCrossEntropy(z, y)), backend=backend, dtype="float64", flags=["-O1"])
+    net = bp.Network(z, loss=bp.SoftmaxCrossEntropy(z, y))
+    return bp.compile(net, backend=backend, dtype="float64", flags=["-O1"], **options)
 
 
 X = np.random.default_rng(0).normal(size=(6, 4))
@@ -227,3 +230,26 @@ def test_one_model_in_several_threads(backend: str) -> None:
 def test_options_of_compile(options: dict[str, Any]) -> None:
     with pytest.raises(BPCompileError):
         bp.compile(model("numpy").network, backend="numpy", **options)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c"])
+def test_what_is_read_only_is_not_trained(backend: str, tmp_path: Path) -> None:
+    """A file that is mapped into memory read-only ends a process that writes to it."""
+    m = model(backend, optimizer=bp.SGD())
+    frozen = m.init()
+    np.save(tmp_path / "flat.npy", frozen.flat)
+    frozen.flat.flags.writeable = False
+    mapped = type(frozen)(frozen.layout, np.load(tmp_path / "flat.npy", mmap_mode="r"))
+    for params in (frozen, mapped):
+        with pytest.raises(BPCompileError, match="read-only"):
+            m.train_epoch(params, x=X, y=Y)
+        assert np.isfinite(m.value_and_grad(params, x=X, y=Y)[0])
+        m.train_epoch(params.copy(), x=X, y=Y)
+    averaging = bp.compile(with_state(), backend=backend)
+    state = averaging.init_state()
+    state.flat.flags.writeable = False
+    inputs = {k: np.ones((4, *v.shape[1:])) for k, v in (averaging.network.inputs | averaging.network.targets).items()}
+    with pytest.raises(BPCompileError, match="state"):
+        averaging.value_and_grad(averaging.init(), state=state, **inputs)
+    with pytest.raises(BPCompileError, match="state"):
+        averaging.bind(averaging.init(), state=state, **inputs)

@@ -60,3 +60,24 @@ def test_options_that_mean_nothing(kind: str) -> None:
                 assert len(str(error)) > 20, f"{kind}: {option} = {value!r}: {error}"
             except Exception as error:
                 raise AssertionError(f"{kind}: {option} = {value!r}: {type(error).__name__}: {error}") from error
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_calls_on_anything(kind: str) -> None:
+    """Nothing, inputs of any rank, too many of them, texts and arrays: refused with an error of ours, or understood."""
+    found = good(kind)
+    if found is None:
+        pytest.skip("takes layers")
+    given, shape = found
+    wanted = inputs(shape)
+    calls: list[Any] = [(), ([],), ("x",), (None,), (3,), *(tuple(inputs(s)) for s in SHAPES), (*wanted, *wanted), (*wanted, "y")]
+    calls += [(bp.Input("x0", ()),), (wanted[0], bp.Target("y", classes=3)), (bp.Target("y", classes=3),)]
+    for arguments in calls:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                KINDS[kind](**{"name": "layer", **given})(*arguments)
+        except BPCompileError as error:
+            assert len(str(error)) > 20, f"{kind}{arguments}: {error}"
+        except Exception as error:
+            raise AssertionError(f"{kind}{arguments}: {type(error).__name__}: {error}") from error

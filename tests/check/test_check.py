@@ -16,6 +16,7 @@ from bpcompile.check_numeric import extrapolated, gap_of_sides, one_sided, quick
 from bpcompile.check_plan import Plan, plan
 from bpcompile.emit import numpy_module
 from bpcompile.model_numpy import NumpyBackend
+from bpcompile.program import schedule
 from tests.model.networks import classifier, examples, regression, with_state
 
 
@@ -53,6 +54,22 @@ def test_a_model_of_the_users_is_checked_in_its_own_precision() -> None:
     assert report.passed
     mine = [r for r in report.rows if r.backend == "c float32"]
     assert len(mine) == 4 and all(1e-9 < r.error < 1e-3 for r in mine)
+
+
+def test_what_is_read_before_it_is_written_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first call finds zeros where a later one finds what was left: both have to give the same."""
+    token = bp.Input("token", (), classes=40)
+    equations = ["e[n,d] = E[token[n],d]", "l[n] = sum(e[n,d]**3*(d + 1), d)"]
+    layer = bp.Layer(equations, parameters={"E": ("v", "d")}, sizes={"v": 40, "d": 2}, inputs=("token",), output="l", name="net")
+    net = bp.Network(None, loss=layer(token))
+    assert check_gradients(net).stale == ()
+    monkeypatch.setattr(schedule, "_with_clears", lambda program, steps: steps)
+    report = check_gradients(net)
+    assert all(r.passed for r in report.rows)
+    assert report.stale == ("net.E (c)",)
+    assert not report.passed
+    assert "net.E (c): something is read before it is written" in str(report)
+    assert json.loads(report.to_json())["stale"] == ["net.E (c)"]
 
 
 def test_large_tensors_are_sampled_and_crossed_by_a_random_direction() -> None:

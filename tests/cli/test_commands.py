@@ -108,6 +108,7 @@ def test_a_wrong_gradient_gives_exit_status_one(spec: Path, bpcompile: Run, monk
     monkeypatch.setattr(NumpyBackend, "value_and_grad", wrong)
     status, out, _ = bpcompile("check", spec, "--backend", "numpy")
     assert status == 1 and "FAILED" in out
+    assert "hidden.W[0, 0] (numpy): generated" in out
     status, out, _ = bpcompile("check", spec, "--backend", "numpy", "--json")
     assert status == 1 and json.loads(out)["passed"] is False
     status, out, _ = bpcompile("run", spec, "--no-derive", "--json")
@@ -254,3 +255,6 @@ def test_without_a_compiler_numpy_runs_and_a_warning_says_how_to_get_one(
     code, out, _ = bpcompile("train", spec, "--epochs", "1")
     assert code == 0
     assert "bpcompile[zig]" in "".join(out.split()) and "runs on NumPy instead" in " ".join(out.split())
+    code, out, _ = bpcompile("check", spec)
+    assert code == 0
+    assert "generated C was not checked: $CC is '/nowhere/cc'" in " ".join(out.split())

@@ -144,6 +144,8 @@ def test_losses_in_every_form(loss):
         ("seed = 0", "sede = 0", 39, "Did you mean 'seed'?"),
         ('optimizer = "adam"', "optimizer = 3", 35, "'optimizer'"),
         ("classes = 10", "classes = 11", 3, "11 classes"),
+        ('"softmax_cross_entropy"', '"softmax_cross_entropy"\noutputs = []', 4, "names no value"),
+        ('name = "output"', 'name = "output"\nfrom = []', 24, "called on nothing"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(old, new, line, words):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
+import bpcompile as bp
 from bpcompile.language.network import Network
 from tests.calculus.harness import network
 
@@ -35,7 +37,44 @@ CASES: dict[str, tuple[list[str], dict[str, Any], dict[str, Any]]] = {
                      {"parameters": {"A": ("k",)}, "sizes": {"i": 3, "k": 4}}),
     "wide": (["z[n,j] = sum(W[j,i]*x[n,i], i)", "l[n] = sum(z[n,j]**2*(j + 1), j)"], {"x": (37,)},
              {"parameters": {"W": ("j", "i")}, "sizes": {"j": 21}}),
+    "pairs": (["z[n,i,d] = x[n,i,d]*W[d]", "p[n,i,j] = sum(z[n,i,d]*z[n,j,d], d)", "s[n,j] = sum(p[n,i,j]*V[i], i)",
+               "t[n,i] = sum(p[n,i,j]*s[n,j], j)", "l[n] = sum(t[n,i]**2, i)"], {"x": (8, 3)},
+              {"parameters": {"W": ("d",), "V": ("i",)}, "sizes": {"j": 8}}),
+    "mixed pairs": (["z[n,i,d] = x[n,i,d]*W[d]", "p[n,i,j] = sum(z[n,i,d]*z[n,j,d], d)", "q[n,i,j] = tanh(p[n,i,j])",
+                     "y[n,c,j] = sum(V[c,i]*q[n,i,j], i)", "l[n] = sum(y[n,c,j]**2, c, j)"], {"x": (8, 3)},
+                    {"parameters": {"W": ("d",), "V": ("c", "i")}, "sizes": {"j": 8, "c": 5}}),
 }  # fmt: skip
+
+
+def _fitted(z: Any) -> Network:
+    return Network(z, loss=bp.MeanSquaredError(z, bp.Target("y", z.shape[1:])))
+
+
+def _images() -> Network:
+    h = bp.Conv2D(4, 3, padding="same", activation="tanh", name="first")(bp.Input("x", (2, 9, 9)))
+    h = bp.Conv2D(3, 3, padding="same", name="second")(bp.AveragePooling2D(3, name="pool")(h))
+    return _fitted(bp.Dense(3, name="last")(bp.Flatten(name="flat")(h)))
+
+
+def _attention() -> Network:
+    return _fitted(bp.MultiHeadAttention(2, causal=True, name="a")(bp.Input("x", (8, 4))))
+
+
+def _chain(*activations: str) -> Network:
+    h = bp.Input("x", 6)
+    for k, activation in enumerate(activations):
+        h = bp.Dense(6, activation=activation, name=f"d{k}")(h)
+    return _fitted(h)
+
+
+LAYERED: dict[str, Callable[[], Network]] = {
+    "images": _images,
+    "padded": lambda: _fitted(bp.Conv2D(8, 3, padding="same", name="c")(bp.Input("x", (4, 24, 24)))),
+    "attention": _attention,
+    "deep": lambda: _chain(*["tanh"] * 7),
+    "unequal": lambda: _chain("tanh", "tanh", "tanh", "sigmoid", "tanh", "tanh", "tanh"),
+}
+"""Networks of the library's layers."""
 
 #: A formula in which each operation stands between a parameter and the loss.
 FORMULAS: dict[str, str] = {
@@ -54,6 +93,8 @@ def of_formula(formula: str) -> Network:
 
 
 def of_case(name: str) -> Network:
-    """One of `CASES`."""
+    """One of `CASES` or of `LAYERED`."""
+    if name in LAYERED:
+        return LAYERED[name]()
     equations, inputs, options = CASES[name]
     return network(equations, inputs, loss="l", **options)

@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
-from tests.mutation.mutants import C_TEXT, DERIVATIVES, MUTANTS, PASSES, RULE, Mutant
+from tests.mutation import every, noticed_by_tests
 from tests.mutation.test_mutants import verdict
 
-PARTS: tuple[tuple[str, list[Mutant]], ...] = (
-    ("Derivative rows", DERIVATIVES), ("The one rule", RULE), ("Passes", PASSES), ("Generated C", C_TEXT),
-)  # fmt: skip
+MUTANTS = len(every.MUTANTS) + len(noticed_by_tests.UNSEEN)
+HEAD = """\
+# Mutants
+
+The generator is broken on purpose, a line each. This page is written by `python -m tests.mutation.table`.
+
+{check} mutants that the user's own gradient check (`bpcompile check`) has to notice: {checked}.
+{tests} mutants that no gradient shows, and that a test of ours has to notice: {tested}.
+"""
 
 
 def page() -> tuple[str, int]:
     """The page, and how many mutants are noticed."""
-    verdicts = {m.name: verdict(m) for m in MUTANTS}
-    count = Counter(verdicts.values())
+    checked = {m.name: verdict(m) for m in every.MUTANTS}
+    tested = {m.name: noticed_by_tests.verdict(m) for m in noticed_by_tests.UNSEEN}
     lines = [
-        "# Mutants\n",
-        "The generator is broken on purpose, and the user's own gradient check (`bpcompile check`) must go red each time.",
-        "This page is written by `python -m tests.mutation.table`.\n",
-        f"{len(MUTANTS)} mutants: {', '.join(f'{n} {kind}' for kind, n in sorted(count.items()))}.\n",
+        HEAD.format(
+            check=len(checked), checked=_counted(checked.values()), tests=len(tested), tested=_counted(tested.values())
+        )
     ]
-    for title, mutants in PARTS:
-        lines.append(f"## {title}\n\n| what is broken | checked on | verdict |\n| --- | --- | --- |")
-        lines += [f"| {m.name} | {m.network} ({m.backend}) | {verdicts[m.name]} |" for m in mutants]
-        lines.append("")
-    return "\n".join(lines) + "\n", count["red"]
+    for title, mutants in every.PARTS.items():
+        rows = [f"| {m.name} | {m.network} ({m.backend}) | {checked[m.name]} |" for m in mutants]
+        lines += [f"## {title}\n\n| what is broken | checked on | verdict |\n| --- | --- | --- |", *rows, ""]
+    for title, unseen in noticed_by_tests.PARTS.items():
+        rows = [f"| {m.name} | {m.said} | {tested[m.name]} |" for m in unseen]
+        lines += [f"## {title}\n\n| what is broken | the test | verdict |\n| --- | --- | --- |", *rows, ""]
+    return "\n".join(lines) + "\n", sum(v == "red" for v in (*checked.values(), *tested.values()))
+
+
+def _counted(verdicts: Iterable[str]) -> str:
+    return ", ".join(f"{n} {kind}" for kind, n in sorted(Counter(verdicts).items()))
 
 
 def main() -> int:
     """Print the page; the exit status is 1 if a mutant survives."""
     text, noticed = page()
     print(text, end="")
-    return int(noticed < len(MUTANTS))
+    return int(noticed < MUTANTS)
 
 
 if __name__ == "__main__":

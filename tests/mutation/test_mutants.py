@@ -1,8 +1,9 @@
-"""The user's own gradient check goes red for every mutant, and is green without."""
+"""The user's own gradient check goes red for every mutant, and is green without; a test of ours does for the rest."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -11,8 +12,13 @@ import pytest
 
 import bpcompile as bp
 from bpcompile.language.network import Network
-from tests.mutation.mutants import C_TEXT, MUTANTS, Mutant
+from bpcompile.training.optimizers import Optimizer
+from tests.mutation import noticed_by_tests
+from tests.mutation.every import MUTANTS
+from tests.mutation.mutants import Mutant
 from tests.mutation.networks import CASES, FORMULAS, of_case, of_formula
+from tests.mutation.noticed_by_tests import UNSEEN, UPDATES, Unseen
+from tests.training import test_optimizers
 
 
 def network_of(mutant: Mutant) -> Network:
@@ -37,34 +43,53 @@ def verdict(mutant: Mutant) -> str:
     """What the check says of the mutated generator."""
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
+        for setting in mutant.settings:
+            patch.setattr(*setting)
         mutant.apply(patch)
         try:
             net = network_of(mutant)
-            report = bp.check_gradients(net, backend=mutant.backend, **point(net))
+            own = bp.compile(net, dtype="float64", threads=mutant.threads) if mutant.threads > 1 else None
+            report = bp.check_gradients(net, model=own, backend=mutant.backend, **point(net))
         except Exception as error:
             return f"refused ({type(error).__name__})"
     return "survived" if report.passed else "red"
 
 
 @cache
-def green(name: str, backend: str) -> bool:
-    mutant = Mutant("", name, lambda patch: None, backend)
+def green(name: str, backend: str, settings: tuple[Any, ...] = (), threads: int = 1) -> bool:
+    mutant = Mutant("", name, lambda patch: None, backend, settings, threads)
     return verdict(mutant) == "survived"
 
 
-@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m not in C_TEXT], ids=lambda m: m.name)
-def test_mutant_is_noticed(mutant: Mutant) -> None:
-    assert green(mutant.network, mutant.backend)
+def assert_noticed(mutant: Mutant) -> None:
+    """Green without the mutant, red with it."""
+    assert green(mutant.network, mutant.backend, mutant.settings, mutant.threads)
     assert verdict(mutant) == "red"
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.backend == "numpy"], ids=lambda m: m.name)
+def test_mutant_is_noticed(mutant: Mutant) -> None:
+    assert_noticed(mutant)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mutant", C_TEXT, ids=lambda m: m.name)
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.backend == "c"], ids=lambda m: m.name)
 def test_mutant_in_c_is_noticed(mutant: Mutant) -> None:
-    assert green(mutant.network, mutant.backend)
-    assert verdict(mutant) == "red"
+    assert_noticed(mutant)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_without_a_mutant_all_is_green(name: str) -> None:
     assert green(name, "numpy")
+
+
+@pytest.mark.parametrize(
+    "mutant", [pytest.param(m, marks=pytest.mark.slow) if m.slow else m for m in UNSEEN], ids=lambda m: m.name
+)
+def test_a_test_notices(mutant: Unseen) -> None:
+    assert noticed_by_tests.verdict(mutant) == "red"
+
+
+@pytest.mark.parametrize(("optimizer", "step"), UPDATES, ids=lambda o: getattr(o, "name", ""))
+def test_updates_without_a_mutant_are_right(optimizer: Optimizer, step: Callable[..., Any]) -> None:
+    test_optimizers.test_epochs_are_the_steps_written_by_hand(optimizer, step)

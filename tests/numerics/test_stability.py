@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import bpcompile as bp
@@ -139,3 +140,29 @@ def test_the_equations_tell_what_is_never_negative() -> None:
 def test_what_is_no_formula_is_refused(formula: str) -> None:
     with pytest.raises(BPCompileError):
         check_stability(formula)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c"])
+def test_rows_that_are_infinite_or_excluded(backend: str) -> None:
+    """What docs/numerics.md promises: -inf and a derivative that is 0/0; the gradient 0 for what a condition excludes."""
+    x, c = bp.Input("x", (3,)), bp.Input("c", (3,))
+
+    def found(equation: str, value: float) -> tuple[float, np.ndarray]:
+        layer = bp.Layer([equation], inputs=("x", "c"), output="l", name="row")(x, c)
+        model = bp.compile(bp.Network(None, loss=layer), backend=backend, wrt=("x",))
+        with np.errstate(all="ignore"):
+            loss, grads = model.value_and_grad(model.init(), x=np.full((1, 3), value), c=np.zeros((1, 3)))
+        return loss, grads["x"]
+
+    loss, gradient = found("l[n] = log(sum(exp(x[n,i]), i)) + c[n,0]", -np.inf)
+    assert loss == -np.inf
+    assert np.isnan(gradient).all()
+    loss, gradient = found("l[n] = log(sum(where(c[n,i] > 0, exp(x[n,i]), 0), i))", 1.0)
+    assert loss == -np.inf
+    assert not gradient.any()
+
+
+def test_the_norm_over_an_axis_is_named_where_it_overflows() -> None:
+    report = check_stability("sqrt(sum(x[n,i]**2, i))")
+    assert {row.problem for row in report.rows} == {"overflow"}
+    assert all(max(abs(v) for v in row.at.values()) > 1.8e19 for row in report.rows)

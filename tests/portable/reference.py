@@ -17,6 +17,10 @@ MOST = 1e4
 """Random formulas beyond this magnify rounding; they are compared elsewhere, in float64 alone."""
 
 
+NUDGES = 4
+"""How often the numbers are moved to see what rounding does."""
+
+
 def reference(judged: Judged, cases: Mapping[int, Mapping[str, Array]]) -> dict[int, Results]:
     """Results for each batch size."""
     net, model = made(judged), numpy_model(judged)
@@ -48,10 +52,41 @@ def _calls(model: Any, net: Any, rate: float, arrays: Mapping[str, Array], n: in
     return found | {"epoch optimizer": own.moments.flat}
 
 
+def movement(
+    judged: Judged, cases: Mapping[int, Mapping[str, Array]], want: Mapping[int, Results], dtype: str
+) -> dict[int, dict[str, float]]:
+    """By how much each array moves where every number is off by what rounding within a network amounts to.
+
+    An activation that is all but zero may fall on the other side of a kink; then gradients are others, and right as well.
+    """
+    most: dict[int, dict[str, float]] = {n: dict.fromkeys(results, 0.0) for n, results in want.items()}
+    for seed in range(NUDGES):
+        rng = np.random.default_rng(seed)
+        nudged = {n: {k: _nudged(a, dtype, rng) for k, a in arrays.items()} for n, arrays in cases.items()}
+        for n, results in reference(judged, nudged).items():
+            for name, values in results.items():
+                by = float(np.max(np.abs(np.asarray(values, np.float64) - want[n][name]), initial=0.0))
+                most[n][name] = max(most[n][name], 2 * by)
+    return most
+
+
+def _nudged(a: Array, dtype: str, rng: np.random.Generator) -> Array:
+    if np.asarray(a).dtype.kind != "f" or np.ndim(a) == 0:
+        return a
+    return a * (1 + 8 * float(np.finfo(dtype).eps) * rng.choice([-1.0, 1.0], np.shape(a)))
+
+
 def apart(
-    got: Mapping[int, Results], want: Mapping[int, Results], tolerance: float, most: float = math.inf
+    got: Mapping[int, Results],
+    want: Mapping[int, Results],
+    tolerance: float,
+    most: float = math.inf,
+    moved: Mapping[int, Mapping[str, float]] | None = None,
 ) -> list[str]:
-    """Where results lie further apart than the tolerance; from the first array on that exceeds `most`, nothing is asked."""
+    """Where results lie further apart than the tolerance, and than they were `moved`.
+
+    From the first array on that exceeds `most`, nothing is asked.
+    """
     wrong = []
     for n, results in want.items():
         for name, values in results.items():
@@ -64,7 +99,7 @@ def apart(
                 break
             scale = max(1.0, largest)
             error = np.abs(a - b)
-            if not np.all(error <= tolerance * scale):
+            if not np.all(error <= tolerance * scale + (moved[n][name] if moved else 0.0)):
                 at = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
                 wrong.append(f"n = {n}, {name}[{at}]: {a[at]!r}, not {b[at]!r}")
     return wrong

@@ -16,7 +16,7 @@ from bpcompile.emit.c.source import Source
 from tests.portable import driver
 from tests.portable.driver import Array, Results
 from tests.portable.networks import OPTIMIZERS, Judged, arrays, source
-from tests.portable.reference import MOST, TOLERANCE, apart, reference, same
+from tests.portable.reference import MOST, TOLERANCE, apart, movement, reference, same
 from tests.portable.targets import NATIVE, PLAIN, STRICT, WARNINGS, Target
 
 COMPILERS = ("gcc", "clang")
@@ -80,8 +80,11 @@ def _expected(judged: Judged, batches: tuple[int, ...]) -> dict[int, Results]:
     return reference(judged, cases(judged, batches))
 
 
-def _most(judged: Judged) -> float:
-    return MOST if judged.random else math.inf
+def _wrong(judged: Judged, dtype: str, batches: tuple[int, ...], got: Mapping[int, Results]) -> list[str]:
+    """Where results differ from the reference by more than rounding explains."""
+    want, most = _expected(judged, batches), MOST if judged.random else math.inf
+    wrong = apart(got, want, TOLERANCE[dtype], most)
+    return wrong and apart(got, want, TOLERANCE[dtype], most, movement(judged, cases(judged, batches), want, dtype))
 
 
 def eager(text: Source) -> Source:
@@ -98,8 +101,7 @@ def computes(judged: Judged, dtype: str, target: Target, batches: tuple[int, ...
         got = driver.run(built, cases(judged, batches), place, target.emulator, target.environment)
     except AssertionError as error:
         return [f"{judged.name}, {dtype}, {target.name}: {error}"]
-    wrong = apart(got, _expected(judged, batches), TOLERANCE[dtype], _most(judged))
-    return [f"{judged.name}, {dtype}, {target.name}: {w}" for w in wrong]
+    return [f"{judged.name}, {dtype}, {target.name}: {w}" for w in _wrong(judged, dtype, batches, got)]
 
 
 def stays_inside(judged: Judged, dtype: str, batches: tuple[int, ...], folder: Path) -> list[str]:
@@ -117,4 +119,4 @@ def stays_inside(judged: Judged, dtype: str, batches: tuple[int, ...], folder: P
         f"{judged.name}, {dtype}, {threads} threads, {place}: not the same bits"
         for (threads, place), other in runs.items()
         if not same(first, other)
-    ] + [f"{judged.name}, {dtype}: {w}" for w in apart(first, _expected(judged, batches), TOLERANCE[dtype], _most(judged))]
+    ] + [f"{judged.name}, {dtype}: {w}" for w in _wrong(judged, dtype, batches, first)]

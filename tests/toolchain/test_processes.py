@@ -73,10 +73,15 @@ def test_sixteen_at_once_compile_once(cache_path: Path) -> None:
 
 
 def kill_builds(count: int, directory: Path, seed: int = 0) -> int:
-    """Kill builds of a few networks at random moments, every tenth excepted; give how many died before their end."""
+    """Kill builds of a few networks at random moments until so many died before their end; every tenth may end.
+
+    How many died is given: fewer where four times as many builds did not do.
+    """
     rng, killed = random.Random(seed), 0
     whole = 1.0
-    for number in range(count):
+    for number in range(4 * count):
+        if killed == count:
+            break
         if rng.random() < 0.7:
             for entry in directory.glob("bp_toy-*"):
                 shutil.rmtree(entry)  # so that there is something to build
@@ -106,12 +111,12 @@ def assert_sound(directory: Path) -> None:
 
 @needs_compiler
 def test_killed_builds_do_not_hurt_the_next(cache_path: Path) -> None:
-    assert kill_builds(6, cache_path) > 1
+    assert kill_builds(4, cache_path) == 4
     assert_sound(cache_path)
 
 
 @needs_compiler
 @pytest.mark.slow
 def test_a_hundred_killed_builds(cache_path: Path) -> None:
-    assert kill_builds(112, cache_path) >= 75
+    assert kill_builds(100, cache_path) == 100
     assert_sound(cache_path)

@@ -32,24 +32,24 @@ def nesterov(p: Array, g: Array, s: State, _t: int) -> Array:
     return p - LR * (g + 0.9 * s["u"])
 
 
-def adam(p: Array, g: Array, s: State, t: int) -> Array:
+def adam(p: Array, g: Array, s: State, t: int, epsilon: float = 1e-8) -> Array:
     s["m"] = 0.9 * s.get("m", 0) + 0.1 * g
     s["v"] = 0.999 * s.get("v", 0) + 0.001 * g**2
-    return p - LR * (s["m"] / (1 - 0.9**t)) / (np.sqrt(s["v"] / (1 - 0.999**t)) + 1e-8)
+    return p - LR * (s["m"] / (1 - 0.9**t)) / (np.sqrt(s["v"] / (1 - 0.999**t)) + epsilon)
 
 
-def adamw(p: Array, g: Array, s: State, t: int) -> Array:
-    return adam(p, g, s, t) - LR * 0.01 * p
+def adamw(p: Array, g: Array, s: State, t: int, epsilon: float = 1e-8) -> Array:
+    return adam(p, g, s, t, epsilon) - LR * 0.01 * p
 
 
-def rmsprop(p: Array, g: Array, s: State, _t: int) -> Array:
+def rmsprop(p: Array, g: Array, s: State, _t: int, epsilon: float = 1e-8) -> Array:
     s["v"] = 0.99 * s.get("v", 0) + 0.01 * g**2
-    return p - LR * g / (np.sqrt(s["v"]) + 1e-8)
+    return p - LR * g / (np.sqrt(s["v"]) + epsilon)
 
 
-def adagrad(p: Array, g: Array, s: State, _t: int) -> Array:
+def adagrad(p: Array, g: Array, s: State, _t: int, epsilon: float = 1e-10) -> Array:
     s["v"] = s.get("v", 0) + g**2
-    return p - LR * g / (np.sqrt(s["v"]) + 1e-10)
+    return p - LR * g / (np.sqrt(s["v"]) + epsilon)
 
 
 CASES: list[tuple[Optimizer, Callable[..., Array]]] = [

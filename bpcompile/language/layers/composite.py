@@ -20,8 +20,7 @@ class Composite(LibraryLayer):
 
     def __call__(self, *inputs: Value | Sequence[Value]) -> Value | tuple[Value, ...]:
         """Apply the parts."""
-        values: Any = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], (list, tuple)) else inputs
-        return self.apply(*values)
+        return self.apply(*self.values(inputs))
 
     def apply(self, *inputs: Value) -> Value | tuple[Value, ...]:
         """Apply the parts to values."""
@@ -30,6 +29,12 @@ class Composite(LibraryLayer):
     def build(self, *inputs: Value) -> Layer:  # noqa: ARG002
         """Refuse: what is made of layers has no equations of its own."""
         raise LanguageError(f"'{self.label}' is made of layers and has no equations of its own; call it.")
+
+    def one(self, inputs: Sequence[Value]) -> Value:
+        """The one value that the layer is called on."""
+        if len(inputs) != 1:
+            self.refuse(f"The layer reads 1 input, and is called on {len(inputs)}.")
+        return inputs[0]
 
     def part(self, name: str) -> dict[str, Any]:
         """The options of a part: its name and whether it is trained."""

@@ -78,7 +78,7 @@ class Residual(Composite):
 
     def apply(self, *inputs: Value) -> Value:
         """Apply both ways, and add."""
-        (x,) = inputs
+        x = self.one(inputs)
         y = only(Sequential(self.layers)(x))
         other = only(Sequential(self.shortcut)(x)) if self.shortcut else x
         total = only(Add(name=self.part("add")["name"])(y, other))
@@ -126,7 +126,7 @@ class ResidualBlock(Composite):
 
     def apply(self, *inputs: Value) -> Value:
         """Apply both ways, and add."""
-        (x,) = inputs
+        x = self.one(inputs)
         y = x
         for name in ("conv1", "bn1", "activation1", "conv2", "bn2"):
             y = only(self.parts[name](y))
