@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bpcompile.emit.c.source import Interface
 from bpcompile.errors import BPCompileError
-from bpcompile.parameters import Gradients, Layout, Parameters, State, aligned, aligned_zeros
+from bpcompile.parameters import Gradients, Layout, Parameters, State, aligned, vectors
 from bpcompile.ready import shortcuts
 from bpcompile.signature import Signature
 
@@ -90,7 +90,7 @@ class CBackend:
         self._slot = {t.name: k for k, t in enumerate(face.inputs)}
         self._output_slot = {t.name: k for k, t in enumerate(face.outputs)}
         self._grad_slot = {t.name: k for k, t in enumerate(face.input_grads)}
-        self._layout, self._size = signature.parameters, signature.parameters.size
+        self._layout, self._vector = signature.parameters, vectors(signature.parameters, signature.real)
 
     def shortcuts(self, long_ways: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
         """Give those of a model's methods, by name, that have a short way for arrays which need no conversion."""
@@ -225,7 +225,8 @@ class CBackend:
         return vector._pointer
 
     def _new_gradients(self, w: _Workspace, n: int) -> Gradients:
-        flat = aligned_zeros(self._size, self.signature.real)
+        flat = self._vector()
+        flat.fill(0)
         w.call.grads = self.ffi.from_buffer(self.pointer_type, flat)
         inputs = {}
         for name in self.signature.input_gradients:

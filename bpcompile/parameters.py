@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from bpcompile.errors import ArrayError, nearest
 Array = NDArray[Any]
 _NONE: Final[Mapping[str, Array]] = MappingProxyType({})
 _LINE: Final = 64  # bytes of a cache line, and of the widest vector
+_LARGE: Final = 1 << 15  # elements from which it pays to begin with a cache line, which takes a microsecond
+_RECYCLED: Final = 1 << 23  # bytes from which memory is used again
 
 
 def aligned(size: int, dtype: np.dtype[Any]) -> Array:
@@ -31,6 +34,46 @@ def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
     vector = aligned(size, dtype)
     vector.fill(0)
     return vector
+
+
+class Recycled:
+    """Makes vectors of one size, in memory that is used again when nobody holds it any more.
+
+    The system hands out large vectors as pages that it clears one by one, for each call anew: a tenth of a large step.
+    """
+
+    def __init__(self, size: int, dtype: np.dtype[Any]) -> None:
+        self._size, self._dtype = size, dtype
+        self._free: list[Array] = []
+
+    def __call__(self) -> Array:
+        """Make a vector; what it holds is left over from earlier ones."""
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = aligned(self._size, self._dtype)
+        held = _Held(memory)
+        weakref.finalize(held, self._give_back, memory).atexit = False
+        return np.asarray(held)
+
+    def _give_back(self, memory: Array) -> None:
+        if not self._free:
+            self._free.append(memory)
+
+
+class _Held:
+    """What all views of a recycled vector refer to: it goes with the last of them."""
+
+    def __init__(self, memory: Array) -> None:
+        self.__array_interface__ = memory.__array_interface__
+
+
+def vectors(layout: Layout, dtype: np.dtype[Any]) -> Callable[[], Array]:
+    """How to make vectors of a layout, uninitialized, in the way that is quickest for their size."""
+    size, bytes_each = layout.size, dtype.itemsize
+    if size * bytes_each >= _RECYCLED:
+        return Recycled(size, dtype)
+    return partial(aligned, size, dtype) if size >= _LARGE else partial(np.empty, size, dtype)
 
 
 @dataclass(frozen=True)

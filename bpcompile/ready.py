@@ -19,11 +19,9 @@ import numpy as np
 from bpcompile.arrays import INDEX, ArraySpec
 from bpcompile.emit.c.source import REAL, Interface
 from bpcompile.emit.templates import environment
-from bpcompile.parameters import aligned, fresh_gradients
+from bpcompile.parameters import fresh_gradients, vectors
 from bpcompile.signature import Signature
 
-LARGE: Final = 1 << 15
-"""Gradients from which a vector that begins with a cache line is worth the microsecond that it takes to find one."""
 NOT_READY: Final = -1
 """What a call gives when an array must be converted or refused."""
 _TAKEN: Final = ("params", "state", "key", "step", "training", "self")
@@ -111,8 +109,8 @@ def shortcuts(
     for call in calls:
         scope = {
             **names,
-            "_layout": layout, "_size": layout.size, "_real": signature.real, "_integer": signature.output_integer,
-            "_empty": np.empty, "_vector": np.empty if layout.size < LARGE else aligned,
+            "_layout": layout, "_real": signature.real, "_integer": signature.output_integer,
+            "_empty": np.empty, "_vector": vectors(layout, signature.real),
             "_ndarray": np.ndarray, "_missing": object(), "_id": id, "_type": type, "_doubt": (AttributeError, IndexError),
             "_gradients": fresh_gradients(layout), "_run": getattr(lib, f"{prefix}_ready_{call.name}"),
             "_long_way": long_ways[call.name],
