@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import bpcompile as bp
 from bpcompile.emit.c.module import ModuleSpec, emit_module
 from bpcompile.nodes.statements import Program, Tensor
 from bpcompile.program.schedule import schedule
@@ -208,3 +209,19 @@ def test_division_by_one_number_for_all_lanes_keeps_the_special_values(target: s
         expected = arrays["x"] / below[:, None]
     np.testing.assert_allclose(got, expected, rtol=2.4e-7, atol=3e-45)
     assert (np.signbit(got) == np.signbit(expected))[~np.isnan(expected)].all()
+
+
+def test_windows_over_an_array_of_the_kernel_itself() -> None:
+    """Its elements are read under no condition: where the compiler vectorizes such loads, it may read others."""
+    x = bp.Input("x", (8, 3))
+    z = bp.AveragePooling1D(3, strides=1)(x)
+    loss = bp.Layer(["l[n] = sum(z[n,t,c]*w[n,t,c], t, c)"], inputs=("z", "w"), output="l")
+    net = bp.Network(z, loss=loss(z, bp.Input("w", (6, 3))))
+    rng = np.random.default_rng(1)
+    data = {"x": rng.normal(size=(3, 8, 3)), "w": rng.normal(size=(3, 6, 3))}
+    found = []
+    for dtype, backend in (("float32", "c"), ("float64", "numpy")):
+        model = bp.compile(net, dtype=dtype, backend=backend, wrt=("x",))
+        assert "bp_within" not in model.source
+        found.append(model.value_and_grad(model.init(), **{k: a.astype(dtype) for k, a in data.items()})[1]["x"])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)

@@ -112,11 +112,12 @@ def _held(scope: Scope, e: Expr) -> tuple[str, Address]:
     """Where a load goes, and C text of the condition under which it goes there; empty where that is always.
 
     A loose subscript is held within the tensor. One that changes meanwhile is not read at all then: the element there could
-    be one that another thread is just writing.
+    be one that another thread is just writing. An array of the kernel's own has no other writer: it is read, for a load under
+    a condition in the scalar loops of a window is one that gcc 12 gets wrong when it vectorizes them.
     """
     found = address(scope, e.value[0], e.args, clamp=True)
     loose = [(subscript, k) for subscript, k in found.loose if not scope.is_vector(subscript)]
-    if not loose or not scope.changes(e.value[0]):
+    if not loose or e.value[0] in scope.writer.local or not scope.changes(e.value[0]):
         return "", found
     within = scope.writer.helper("bp_within")
     extents = found.memory.extents
