@@ -18,7 +18,6 @@ from bpcompile.errors import ArrayError, nearest
 Array = NDArray[Any]
 _NONE: Final[Mapping[str, Array]] = MappingProxyType({})
 _LINE: Final = 64  # bytes of a cache line, and of the widest vector
-_LARGE: Final = 1 << 15  # elements from which it pays to begin with a cache line, which takes a microsecond
 _RECYCLED: Final = 1 << 23  # bytes from which memory is used again
 
 
@@ -69,11 +68,9 @@ class _Held:
 
 
 def vectors(layout: Layout, dtype: np.dtype[Any]) -> Callable[[], Array]:
-    """How to make vectors of a layout, uninitialized, in the way that is quickest for their size."""
-    size, bytes_each = layout.size, dtype.itemsize
-    if size * bytes_each >= _RECYCLED:
-        return Recycled(size, dtype)
-    return partial(aligned, size, dtype) if size >= _LARGE else partial(np.empty, size, dtype)
+    """How to make vectors of a layout, uninitialized, that begin with a cache line."""
+    large = layout.size * dtype.itemsize >= _RECYCLED
+    return Recycled(layout.size, dtype) if large else partial(aligned, layout.size, dtype)
 
 
 @dataclass(frozen=True)

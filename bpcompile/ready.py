@@ -12,6 +12,7 @@ import keyword
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +23,8 @@ from bpcompile.emit.templates import environment
 from bpcompile.parameters import fresh_gradients, vectors
 from bpcompile.signature import Signature
 
+LARGE: Final = 1 << 15
+"""Gradients from which a vector that begins with a cache line is worth the microsecond that it takes to find one."""
 NOT_READY: Final = -1
 """What a call gives when an array must be converted or refused."""
 _TAKEN: Final = ("params", "state", "key", "step", "training", "self")
@@ -104,13 +107,14 @@ def shortcuts(
     if not calls or not _readable(getattr(lib, f"{prefix}_arrays_readable"), signature.real):
         return {}
     template: Any = environment().get_template("package/shortcut.py.j2").module
-    layout = signature.parameters
+    layout, real = signature.parameters, signature.real
+    vector = partial(np.empty, layout.size, real) if layout.size < LARGE else vectors(layout, real)
     found = {}
     for call in calls:
         scope = {
             **names,
-            "_layout": layout, "_real": signature.real, "_integer": signature.output_integer,
-            "_empty": np.empty, "_vector": vectors(layout, signature.real),
+            "_layout": layout, "_real": real, "_integer": signature.output_integer,
+            "_empty": np.empty, "_vector": vector,
             "_ndarray": np.ndarray, "_missing": object(), "_id": id, "_type": type, "_doubt": (AttributeError, IndexError),
             "_gradients": fresh_gradients(layout), "_run": getattr(lib, f"{prefix}_ready_{call.name}"),
             "_long_way": long_ways[call.name],
