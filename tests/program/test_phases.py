@@ -49,6 +49,15 @@ def test_no_division_is_left_and_all_products_are_contractions(name: str) -> Non
     assert [str(s) for s in products if as_contraction(s, improved.tensors) is None] == []
 
 
+def test_groups_sum_over_their_own_channels() -> None:
+    x = bp.Input("x", (8, 16, 16))
+    loss = bp.Layer(["l[n] = sum(z[n,o,h,w]**3, o, h, w)"], inputs=("z",), output="l")
+    z = bp.Conv2D(16, 3, padding=1, groups=2)(x)
+    program = training(analyze(bp.Network(None, loss=loss(z))), ("parameters", "x"))
+    gradient = next(s for s in improve(program).statements() if s.target == "x.bar")
+    assert sorted(a.extent for a in gradient.over) == [3, 3, 8]
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_values_stay(name: str) -> None:
     program = gradients(name, 2, (1, 3, 4) if name.startswith("transposed") else (1, 17, 16))
