@@ -266,9 +266,11 @@ def _access(scope: Scope, e: Any) -> Array:
         inside = inside & (p >= 0) & (p < extent)
     kept = tuple(lib.namespace.clip(p, 0, extent - 1) for p, extent in zip(places, array.shape, strict=True))
     found = lib.read(array, kept)
-    if not lib.is_real(array):
-        return found
     outside = scope.call.tensors[e.tensor].outside
+    if not lib.is_real(array):
+        if outside is None:
+            return found
+        found = lib.real(found)
     otherwise = lib.constant(0.0 if outside is None else float(outside))
     for place, (at, value) in scope.starts.get(e.tensor, {}).items():
         others = tuple(p for k, p in enumerate(kept) if k != at)
