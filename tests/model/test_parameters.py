@@ -18,6 +18,7 @@ def test_large_vectors_are_used_again_when_nobody_holds_them() -> None:
     del view
     again = make()
     assert again.ctypes.data == place
+    assert make().ctypes.data != place  # two at a time never share
     assert again.flags.c_contiguous
     assert again.flags.writeable
 
