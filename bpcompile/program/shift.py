@@ -69,6 +69,7 @@ def _begun(
     if abs(sign) != 1 or not start.terms or not all(b in s.axes for t, _ in start.terms for b in axes_of(t)):
         return None
     low, high = bounds_by(from_affine(form), guards)
+    # A quotient that goes by the shift is worth it where the sum does not get shorter as well.
     divided = any(t.op != "axis" for t, _ in start.terms)
     if not 0 < high - low + 1 < a.extent + divided:
         return None
