@@ -1,8 +1,7 @@
-"""Run the sweeps and write what they found into docs: ``python -m tests.full.trust_report [--random-seconds 3600]``.
+"""Gather what the sweeps found into docs: ``python -m tests.full.trust_report FOLDER``.
 
-Writes docs/trust.md (promises, how each is tested, the figures of this run) and docs/mutants.md. Long runs can be made
-before, each by its own command with ``--summary FOLDER/<check>.json`` (``specs.json`` for spec files); ``--summaries FOLDER``
-then takes their figures instead of running them again.
+Writes docs/trust.md (promises, how each is tested, the figures of the last run) and docs/mutants.md. FOLDER has what the long
+runs of ``.ci/full`` wrote: ``<check>.json`` for each check of random networks, and ``specs.json``.
 """
 
 from __future__ import annotations
@@ -10,20 +9,17 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bpcompile.stability import check_stability
-from tests.abuse.spec_fuzz import fuzz
 from tests.mutation import table
 from tests.numerics.test_stability import STABLE
 from tests.random.regressions import FOUND
-from tests.random.sweep import sweep
 
 DOCS = Path(__file__).parents[2] / "docs"
-SHARES = {"pytorch": 0.4, "jax": 0.15, "interpreter": 0.05, "everywhere": 0.25, "float32": 0.15}
-"""How the processor's time for random networks is divided among the checks."""
+RANDOM = ("pytorch", "jax", "interpreter", "everywhere", "float32")
+"""The checks of random networks on the page."""
 PROMISES = """\
 # What is promised, and how it is tested
 
@@ -54,7 +50,7 @@ gcc and clang, sanitizers, valgrind, guard pages and five processors in [generat
 form and of other devices; damaged .npz, .csv and safetensors; hostile names; endless numbers; huge extents (`tests/abuse`) | with \
 the tests |
 
-What random networks have found is kept, a test each: `tests/random/regressions.py` has {found} of them.
+What random networks have found is kept, a test each: `tests/random/regressions.py` has {kept} of them.
 
 ## The largest relative errors of stable forms
 
@@ -78,37 +74,28 @@ def _specs(figures: dict[str, Any]) -> str:
     )
 
 
-def _summary(folder: Path | None, name: str) -> dict[str, Any] | None:
-    file = folder / f"{name}.json" if folder else None
-    return json.loads(file.read_text()) if file and file.is_file() else None
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--random-seconds", type=float, default=3600, help="of processor time, for all checks together")
-    parser.add_argument("--spec-seconds", type=float, default=3600, help="of processor time")
-    parser.add_argument("--summaries", type=Path, help="a folder with the summaries of runs that were made before")
+    parser.add_argument("summaries", type=Path, help="the folder with the summaries of the long runs")
     options = parser.parse_args()
-    runs = {}
-    for k, (check, share) in enumerate(SHARES.items()):
-        found = _summary(options.summaries, check)
-        runs[check] = found or asdict(sweep((k + 1) * 1_000_000, None, check, seconds=share * options.random_seconds))
-    specs = _summary(options.summaries, "specs") or asdict(fuzz(1_000_000, None, seconds=options.spec_seconds))
+    found: dict[str, dict[str, Any]] = {
+        name: json.loads((options.summaries / f"{name}.json").read_text()) for name in (*RANDOM, "specs")
+    }
     mutants, noticed = table.page()
     reports = {f: [check_stability(f, dtype=d) for d in ("float32", "float64")] for f in STABLE}
     unstable = sum(not r.passed for pair in reports.values() for r in pair)
     text = PROMISES.format(
         date=datetime.date.today().isoformat(),
-        **{check: _random(figures) for check, figures in runs.items()},
-        specs=_specs(specs),
+        **{check: _random(found[check]) for check in RANDOM},
+        specs=_specs(found["specs"]),
         mutants=f"{noticed} of {table.MUTANTS} noticed",
         stability=f"{len(STABLE)} formulas in two element types, {unstable} with findings",
-        found=len(FOUND),
+        kept=len(FOUND),
         errors="\n".join(f"| `{f}` | {a.worst:.2g} | {b.worst:.2g} |" for f, (a, b) in reports.items()),
     )
     (DOCS / "trust.md").write_text(text)
     (DOCS / "mutants.md").write_text(mutants)
-    failures = sum(figures["failures"] for figures in (*runs.values(), specs))
+    failures = sum(figures["failures"] for figures in found.values())
     return int(failures + unstable > 0 or noticed < table.MUTANTS)
 
 
