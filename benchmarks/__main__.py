@@ -74,7 +74,7 @@ def _extra(options: argparse.Namespace) -> dict[str, Any]:
             found["epochs"].append({"title": title, "reach": row.reach, "timings": {k: vars(t) for k, t in times.items()}})
         casadi = measure_casadi(options.seconds, options.rounds)
         print(pair("64-32-10 float64", casadi.steps, 4.0), flush=True)
-        found["casadi"] = {"timings": {k: vars(t) for k, t in casadi.steps.items()}, "compile": casadi.compile_seconds}
+        found["casadi"] = casadi.as_json()
     except ImportError as error:
         print(f"left out: {error}", file=sys.stderr, flush=True)
     found["attention"] = measure_attention(options.seconds)

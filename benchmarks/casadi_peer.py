@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import bpcompile as bp
+from benchmarks.machine import all_cores
 from benchmarks.networks import dense_network
 from bpcompile.commands.timing import Timing, timed
 
@@ -26,22 +27,39 @@ void repeat_ours(ours_function f, const void *call, long count) { for (long i = 
 void repeat_theirs(theirs_function f, const double **in, double **out, long long *iw, double *w, long count) {
     for (long i = 0; i < count; i++) f(in, out, iw, w, 0);
 }
+void repeat_traffic(const double *from, double *to, long elements, long count) {
+    for (long i = 0; i < count; i++) {
+        double sums[64] = {0};
+        for (long k = 0; k + 64 <= elements; k += 64) for (int j = 0; j < 64; j++) sums[j] += from[k + j];
+        for (long k = 0; k + 64 <= elements; k += 64) for (int j = 0; j < 64; j++) to[k + j] = sums[j];
+    }
+}
 """
 
 
 @dataclass(frozen=True)
 class CasadiResult:
-    """Seconds of a step, and of going from the network to a loaded function, on each side."""
+    """Seconds of a step, and of going from the network to a loaded function, on each side.
+
+    `traffic` is how long it takes to read as many numbers as there are parameters, and to write as many gradients: no step
+    takes less where both together are more than the first-level cache holds.
+    """
 
     steps: dict[str, Timing]
     compile_seconds: dict[str, float]
+    traffic: Timing
+
+    def as_json(self) -> dict[str, Any]:
+        """As the pages read it."""
+        timings = {k: vars(t) for k, t in self.steps.items()}
+        return {"timings": timings, "compile": self.compile_seconds, "traffic": vars(self.traffic)}
 
 
 def measure_casadi(seconds: float, rounds: int) -> CasadiResult:
     """Measure one step on both sides, after checking that they agree."""
     start = time.perf_counter()
-    net = dense_network(SIZES, "relu")
-    model: Any = bp.compile(net, dtype="float64")
+    with all_cores():
+        model: Any = bp.compile(dense_network(SIZES, "relu"), dtype="float64")
     own_seconds = time.perf_counter() - start
     rng = np.random.default_rng(0)
     params = model.parameters({k: v + 0.01 * rng.standard_normal(v.shape) for k, v in model.init(seed=0).items()})
@@ -50,7 +68,8 @@ def measure_casadi(seconds: float, rounds: int) -> CasadiResult:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         start = time.perf_counter()
-        function, work = _generated(folder)
+        with all_cores():
+            function, work = _generated(folder)
         their_seconds = time.perf_counter() - start
         loops = _compiled(folder, "loops", _LOOPS)
         out = [np.empty(1), np.empty(params.flat.size)]
@@ -67,14 +86,23 @@ def measure_casadi(seconds: float, rounds: int) -> CasadiResult:
             raise AssertionError("CasADi and bpcompile disagree")
         step = model.bind(params, x=x, y=y)
         call, run = _address(model, step)
+        read, written = (ctypes.c_void_p(a.ctypes.data) for a in (params.flat, grads.flat))
+        size, count = ctypes.c_long(params.flat.size), ctypes.c_long(_COUNT)
         found = timed(
-            {"bpcompile": lambda: loops.repeat_ours(run, call, ctypes.c_long(_COUNT)), "CasADi": theirs}, seconds, rounds
+            {
+                "bpcompile": lambda: loops.repeat_ours(run, call, count),
+                "CasADi": theirs,
+                "traffic": lambda: loops.repeat_traffic(read, written, size, count),
+            },
+            seconds,
+            rounds,
         )
     steps = {
         k: Timing(t.median / _COUNT, t.least / _COUNT, t.processor / _COUNT, t.rounds, t.calls * _COUNT)
         for k, t in found.items()
     }
-    return CasadiResult(steps, {"bpcompile": own_seconds, "CasADi": their_seconds})
+    traffic = steps.pop("traffic")
+    return CasadiResult(steps, {"bpcompile": own_seconds, "CasADi": their_seconds}, traffic)
 
 
 def _generated(folder: Path) -> tuple[Any, tuple[int, int]]:

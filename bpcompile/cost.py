@@ -38,6 +38,11 @@ class Cost:
     facts: Mapping[str, object]
     arena: Callable[[int], int]
 
+    def __repr__(self) -> str:
+        counted = f"{self.forward_ops:,.0f} operations forward and {self.backward_ops:,.0f} backward for an example"
+        took = ", ".join(f"{stage} {seconds:.2g} s" for stage, seconds in self.seconds.items())
+        return f"<Cost: {counted}; {took}>"
+
     @property
     def tuned(self) -> Mapping[int, Limits]:
         """The kernels that a search gave other limits than the default ones."""

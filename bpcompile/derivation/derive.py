@@ -133,6 +133,10 @@ class Derivation:
     def _repr_html_(self) -> str:
         return self.html(fragment=True)
 
+    def __repr__(self) -> str:
+        sections, equations = len(self.document.sections), sum(1 for _ in self.document.equations())
+        return f"<Derivation: {self.document.title}; {sections} sections, {equations} equations>"
+
     def __str__(self) -> str:
         return self.text()
 

@@ -144,3 +144,8 @@ def test_a_table_that_is_too_wide_is_set_small() -> None:
     wide = block_latex(Table((("a",), ("b",), ("c",)), tuple(tuple((c,) for c in r) for r in rows)))
     assert r"\footnotesize" in wide
     assert r"\footnotesize" not in block_latex(Table((("a",),), ((("x",),),)))
+
+
+def test_shown_at_a_prompt_in_one_line() -> None:
+    derivation = derived("sigmoid")
+    assert derivation.document.title in repr(derivation) and len(repr(derivation)) < 200

@@ -215,6 +215,7 @@ def test_source_cost_and_repr(backend: str) -> None:
     assert cost.separate_ops > cost.forward_ops + cost.backward_ops
     assert (cost.arena_bytes(10) > cost.arena_bytes(1) > 0) == (backend == "c")
     assert "12 parameters" in repr(model)
+    assert f"{cost.backward_ops:,.0f} backward" in repr(cost) and len(repr(cost)) < 200
 
 
 def test_options_that_make_no_sense() -> None:
