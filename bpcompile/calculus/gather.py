@@ -38,6 +38,7 @@ from bpcompile.nodes.expressions import (
 )
 from bpcompile.nodes.guards import pinned, reads_data, simplify_guards
 from bpcompile.nodes.likeness import Shapes
+from bpcompile.nodes.quotients import kept_quotients
 from bpcompile.nodes.renaming import Renaming
 
 ASSUMED_BATCH: Final = 32
@@ -360,7 +361,7 @@ def summed(body: Expr, over: tuple[Axis, ...]) -> Expr:
     inside: list[Expr] = []
     outside: list[Expr] = []
     below: list[Expr] = []
-    for factor, inverse in _factors(body):
+    for factor, inverse in _factors(body, kept_quotients(body)):
         depends = any(a in over for a in axes_of(factor))
         if not depends:
             (below if inverse else outside).append(factor)
@@ -393,10 +394,10 @@ def _product(factors: Sequence[Expr]) -> Expr:
     return const(1) if total is None else total
 
 
-def _factors(e: Expr) -> list[tuple[Expr, bool]]:
-    """The factors of a product of quotients; True for those below the line."""
+def _factors(e: Expr, kept: frozenset[Expr]) -> list[tuple[Expr, bool]]:
+    """The factors of a product of quotients, some of them kept whole; True for those below the line."""
     if e.op == "mul":
-        return [*_factors(e.args[0]), *_factors(e.args[1])]
-    if e.op == "div":
-        return [*_factors(e.args[0]), *((f, not inverse) for f, inverse in _factors(e.args[1]))]
+        return [*_factors(e.args[0], kept), *_factors(e.args[1], kept)]
+    if e.op == "div" and e not in kept:
+        return [*_factors(e.args[0], kept), *((f, not inverse) for f, inverse in _factors(e.args[1], kept))]
     return [(e, False)]

@@ -29,11 +29,12 @@ def simplify(e: Expr, quotient: Quotients) -> Expr:
         return e
     if e.op == "where":
         return select(e.args[0], simplify(e.args[1], quotient), simplify(e.args[2], quotient))
+    typed = [x.args for x in children_first(e) if x.op == "div"]
     for expand in (True, False):
         terms = _terms(e, expand)
         if terms is None:
             continue
-        collected = _collect([_with_quotients(t, quotient) for t in terms])
+        collected = _collect([_with_pairs(_with_quotients(t, quotient), typed) for t in terms])
         # More terms than before are terms that nearly cancel: z*s*(1 - s) is small where z*s - z*s*s is a difference.
         if expand and len(collected) > _summands(e):
             continue
@@ -61,13 +62,16 @@ def _summands(e: Expr) -> int:
 
 def _cost(e: Expr) -> float:
     """Operations on elements; what does not depend on any element costs next to nothing."""
-    heavy = {"div": 4.0, "const": 0.0, "axis": 0.0, "size": 0.0, "load": 0.5}
+    heavy = {"div": 4.0, "axis": 0.0, "load": 0.5}
     total = 0.0
     varying: set[Expr] = set()
     for x in children_first(e):
         if x.op in ("load", "axis") or not varying.isdisjoint(x.args):
             varying.add(x)
-        total += 0.01 if x not in varying else heavy.get(x.op, 8.0 if len(x.args) == 1 and x.op not in ("neg", "stop") else 1.0)
+        if x not in varying:
+            total += 0.0 if x.op == "const" else 0.01
+            continue
+        total += heavy.get(x.op, 8.0 if len(x.args) == 1 and x.op not in ("neg", "stop") else 1.0)
     return total
 
 
@@ -135,6 +139,18 @@ def _with_quotients(term: Term, quotient: Quotients) -> Term:
                 rest = (coefficient, (*_less(above, x), value), _less(below, y))
                 return _with_quotients(rest, quotient)
     return term
+
+
+def _with_pairs(term: Term, typed: Sequence[Factors]) -> Term:
+    """Put a factor and a divisor together again that stood as a quotient, where it is divided by more than once.
+
+    Each of ``x/m * (x/m) / m`` is of the size of its value; ``x*x`` overflows where that is not large at all.
+    """
+    coefficient, above, below = term
+    for x, y in typed:
+        for _ in range(min(above.count(x), below.count(y)) if term[2].count(y) > 1 else 0):
+            above, below = (*_less(above, x), node("div", (x, y))), _less(below, y)
+    return coefficient, above, below
 
 
 def _less(factors: Factors, one: Expr) -> Factors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bpcompile.emit.numpy_expression import Frame, Text, Writer
 from bpcompile.nodes.expressions import Axis, Expr
+from bpcompile.nodes.quotients import kept_quotients
 from bpcompile.nodes.statements import Statement
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -117,7 +118,7 @@ def _along(array: Text, kind: str, last: int, first: int = 0) -> Text:
 
 def _sum(w: Writer, body: Expr, places: Frame, over: Frame) -> Text:
     """``sum(body, over)`` with what does not depend on `over` outside the sum."""
-    negative, factors, divisors = _product(w, body, over)
+    negative, factors, divisors = _product(w, body, over, kept_quotients(body))
     inside = [f for f in factors if w.depends(f) & set(over)]
     outside = [f for f in factors if f not in inside]
     absent = tuple(a for a in over if not any(a in w.depends(f) for f in inside))
@@ -131,16 +132,16 @@ def _sum(w: Writer, body: Expr, places: Frame, over: Frame) -> Text:
     return Text(f"-{text.within(7)}", 7) if negative else text
 
 
-def _product(w: Writer, e: Expr, over: Frame) -> tuple[bool, list[Expr], list[Expr]]:
-    """The sign, the factors, and the divisors that do not depend on `over`."""
+def _product(w: Writer, e: Expr, over: Frame, kept: frozenset[Expr]) -> tuple[bool, list[Expr], list[Expr]]:
+    """The sign, the factors (some quotients are `kept` whole), and the divisors that do not depend on `over`."""
     if e.op == "mul" and e.kind == "real":
-        a, b = (_product(w, x, over) for x in e.args)
+        a, b = (_product(w, x, over, kept) for x in e.args)
         return a[0] != b[0], a[1] + b[1], a[2] + b[2]
     if e.op == "neg":
-        negative, factors, divisors = _product(w, e.args[0], over)
+        negative, factors, divisors = _product(w, e.args[0], over, kept)
         return not negative, factors, divisors
-    if e.op == "div" and not w.depends(e.args[1]) & set(over):
-        negative, factors, divisors = _product(w, e.args[0], over)
+    if e.op == "div" and e not in kept and not w.depends(e.args[1]) & set(over):
+        negative, factors, divisors = _product(w, e.args[0], over, kept)
         return negative, factors, [*divisors, e.args[1]]
     return False, [e], []
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bpcompile.nodes.expressions import ONE, ZERO, Expr, children_first, const, node
+from bpcompile.nodes.quotients import kept_quotients
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +24,30 @@ class Product:
 
 def as_product(e: Expr) -> Product:
     """Take an expression apart, as far as products, quotients, signs and guards go."""
+    return _product(e, kept_quotients(e))
+
+
+def _product(e: Expr, kept: frozenset[Expr]) -> Product:
     if e.op == "neg" and e.kind == "real":
-        inner = as_product(e.args[0])
+        inner = _product(e.args[0], kept)
         return Product(not inner.negative, inner.guards, inner.factors, inner.divisors)
     if e.op == "mul" and e.kind == "real":
-        a, b = as_product(e.args[0]), as_product(e.args[1])
+        a, b = _product(e.args[0], kept), _product(e.args[1], kept)
         return Product(
             a.negative != b.negative, (*a.guards, *b.guards), (*a.factors, *b.factors), (*a.divisors, *b.divisors)
         )
-    if e.op == "div":
-        a, b = as_product(e.args[0]), as_product(e.args[1])
+    if e.op == "div" and e not in kept:
+        a, b = _product(e.args[0], kept), _product(e.args[1], kept)
         if not b.guards:
             return Product(
                 a.negative != b.negative, a.guards, (*a.factors, *b.divisors), (*a.divisors, *b.factors)
             )
         return Product(a.negative, a.guards, a.factors, (*a.divisors, e.args[1]))
     if e.op == "where" and is_zero(e.args[2]):
-        inner = as_product(e.args[1])
+        inner = _product(e.args[1], kept)
         return Product(inner.negative, (*_conditions(e.args[0]), *inner.guards), inner.factors, inner.divisors)
     if e.op == "stop":
-        return as_product(e.args[0])
+        return _product(e.args[0], kept)
     if e.op == "const" and e.kind != "bool" and e.value == 1:
         return Product(False, (), (), ())
     return Product(False, (), (e,), ())

@@ -31,6 +31,8 @@ REFERENCES = {
     "cos": "cos(x)",
     "erf": "erf(x)",
     "erfc": "erfc(x)",
+    "lgamma": "lgamma(x)",
+    "gamma": "tgamma(x)",
     **{f: f"{f}(x)" for f in ("sqrt", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")},
 }
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
