@@ -29,12 +29,12 @@ def simplify(e: Expr, quotient: Quotients) -> Expr:
         return e
     if e.op == "where":
         return select(e.args[0], simplify(e.args[1], quotient), simplify(e.args[2], quotient))
-    typed = [x.args for x in children_first(e) if x.op == "div"]
+    typed = [(x, m) for x in children_first(e) if x.op == "div" and (m := _monomial(x)) and m[0] == 1 and m[2]]
     for expand in (True, False):
         terms = _terms(e, expand)
         if terms is None:
             continue
-        collected = _collect([_with_pairs(_with_quotients(t, quotient), typed) for t in terms])
+        collected = _collect([_with_typed(_with_quotients(t, quotient), typed) for t in terms])
         # More terms than before are terms that nearly cancel: z*s*(1 - s) is small where z*s - z*s*s is a difference.
         if expand and len(collected) > _summands(e):
             continue
@@ -141,16 +141,21 @@ def _with_quotients(term: Term, quotient: Quotients) -> Term:
     return term
 
 
-def _with_pairs(term: Term, typed: Sequence[Factors]) -> Term:
-    """Put a factor and a divisor together again that stood as a quotient, where it is divided by more than once.
+def _with_typed(term: Term, typed: Sequence[tuple[Expr, Term]]) -> Term:
+    """Put together again what stood as a quotient, where it is divided by more than once.
 
     Each of ``x/m * (x/m) / m`` is of the size of its value; ``x*x`` overflows where that is not large at all.
     """
     coefficient, above, below = term
-    for x, y in typed:
-        for _ in range(min(above.count(x), below.count(y)) if term[2].count(y) > 1 else 0):
-            above, below = (*_less(above, x), node("div", (x, y))), _less(below, y)
+    for quotient, (_, over, under) in typed:
+        again = any(under.count(d) < term[2].count(d) for d in under)
+        while again and _within(over, above) and _within(under, below):
+            above, below = (quotient, *_without(above, over)), _without(below, under)
     return coefficient, above, below
+
+
+def _within(some: Factors, factors: Factors) -> bool:
+    return all(some.count(f) <= factors.count(f) for f in some)
 
 
 def _less(factors: Factors, one: Expr) -> Factors:

@@ -32,3 +32,19 @@ def test_a_norm_scaled_by_its_largest_element(formula: str, backend: str) -> Non
         norm = (np.abs(unit) ** power).sum() ** (1 / power)
         assert abs(value / scale - norm) < 1e-6 * norm
         np.testing.assert_allclose(gradients["x"], np.sign(unit) * (np.abs(unit) / norm) ** (power - 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["c", "numpy"])
+def test_a_product_above_a_square(backend: str) -> None:
+    names = ("a", "b", "x")
+    inputs = [bp.Input(name, ()) for name in names]
+    loss = bp.Layer(["l[n] = a[n]*b[n]/(1 + x[n]**2)"], inputs=names, output="l", name="loss")(*inputs)
+    model = bp.compile(bp.Network(None, loss=loss, name="bell"), backend=backend, wrt=names)
+    for scale in (1.0, 1e10, 1e13, 1e18):
+        a, b, x = (np.array([c * scale], np.float32) for c in (1.5, -2, 3))
+        value, gradients = model.value_and_grad(model.init(), a=a, b=b, x=x)
+        u, v, w = (float(t[0]) for t in (a, b, x))
+        np.testing.assert_allclose(value, u * v / (1 + w * w), rtol=1e-6)
+        want = {"a": v / (1 + w * w), "b": u / (1 + w * w), "x": -2 * w * u * v / (1 + w * w) / (1 + w * w)}
+        for name, exact in want.items():
+            np.testing.assert_allclose(gradients[name], [exact], rtol=1e-6)
