@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from bpcompile.derivation.abstract import abstract_context
 from bpcompile.derivation.abstract_world import AbstractWorld
-from bpcompile.derivation.checks import Check, Row
+from bpcompile.derivation.checks import Check, Row, compared
 from bpcompile.derivation.context import Context, batch_context, with_inputs
 from bpcompile.derivation.document import Equation
 from bpcompile.derivation.drawn import DrawnWorld
 from bpcompile.derivation.exact import Exact
-from bpcompile.derivation.numeric import World, random_data, random_world
+from bpcompile.derivation.numeric import GIVEN, World, random_data, random_world
 from bpcompile.derivation.sampled import Sampled
 from bpcompile.derivation.view import whole
 from bpcompile.nodes.expressions import children_first
@@ -33,6 +33,12 @@ MOST_WORK: Final = 60_000
 
 MOST_FORWARD: Final = 1_000_000_000
 """How many terms a forward pass may have to be computed by the evaluator, and by the generated code beside it."""
+
+MOST_NUMBERS: Final = 30_000_000
+"""How many numbers may be given for that; some ten arrays of this size are in memory at once."""
+
+MOST_PLACES: Final = 1_000_000
+"""How long an axis may be for equations to be evaluated at all."""
 
 
 def verify(context: Context, equations: Iterable[Equation], seed: int = 0, progress: Progress | None = None) -> Check:
@@ -68,7 +74,7 @@ def verify(context: Context, equations: Iterable[Equation], seed: int = 0, progr
 
 @dataclass
 class _World:
-    """How equations of one kind are checked: at all elements where that is quick, else at a sample of them."""
+    """How equations of one kind are checked: at all elements where that is quick, at a sample of them, or not at all."""
 
     exact: Exact | None
     sampled: Sampled | None
@@ -76,7 +82,8 @@ class _World:
     def row(self, e: Equation) -> Row:
         if self.exact is not None and (self.sampled is None or self.exact.takes(e)):
             return self.exact.row(e)
-        assert self.sampled is not None
+        if self.sampled is None:
+            return compared(e, [], np.full((), np.nan), None, skipped=sum(x.tree is not None for x in e.lines))
         return self.sampled.row(e)
 
 
@@ -89,12 +96,17 @@ def _world(
         world.values.arrays |= world.adjoints()
         return _World(Exact(general, world, {}, seed), None), ()
     here = batch_context(context) if kind == "batch" else with_inputs(context) if kind == "inputs" else context
+    longest = max((e or 1 for t in here.view.tensors.values() for e in t.shape), default=1)
+    if longest > MOST_PLACES:
+        return _World(None, None), (f"A tensor of this network has {longest:,} places along one index: too many for numbers.",)
     work = sum(terms_of(s) for s in here.forward.values())
-    if work > MOST_FORWARD:
+    numbers = sum(prod(e or 1 for e in t.shape) for t in here.view.tensors.values() if t.role in GIVEN)
+    if work > MOST_FORWARD or numbers > MOST_NUMBERS:
         note = (
-            f"One forward pass of this network has {work:,} terms. So there is none here: every equation was checked on its"
-            " own, with values drawn for what it reads, and with differences of the equations that read its tensor. For an"
-            " equation that holds for any values, that is enough; the generated code was not compared."
+            f"One forward pass of this network has {work:,} terms, and {numbers:,} numbers are given to it. So there is none"
+            " here: every equation was checked on its own, with values drawn for what it reads, and with differences of the"
+            " equations that read its tensor. For an equation that holds for any values, that is enough; the generated code was"
+            " not compared."
         )
         return _World(None, Sampled(here, DrawnWorld(here, 2, seed), {}, seed)), (note,)
     data = random_data(here, seed, 3)

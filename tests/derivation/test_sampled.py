@@ -211,3 +211,10 @@ def test_drawn_numbers_depend_on_their_place_alone() -> None:
     assert abs(whole.mean()) < 0.05
     assert np.unique(whole).size == whole.size
     assert set(np.unique(Drawn((500,), 1, 7).read([np.arange(500)]))) == set(range(7))
+
+
+def test_ten_million_units_take_no_memory() -> None:
+    x, y = bp.Input("x", (48,)), bp.Target("y", classes=10_000_000)
+    z = bp.Dense(10_000_000, name="wide")(x)
+    check = bp.derive(bp.Network(z, loss=bp.SoftmaxCrossEntropy(z, y), name="wide")).check()
+    assert not check.passed and "10,000,000 places" in check.notes[0]
