@@ -23,7 +23,8 @@ RANDOM = ("pytorch", "jax", "interpreter", "everywhere", "float32")
 PROMISES = """\
 # What is promised, and how it is tested
 
-Written by `python -m tests.full.trust_report`; the figures are those of {date}. Seconds are the processor's.
+Written by `python -m tests.full.trust_report`, the last part of `.ci/full`; the figures are those of {date}. Seconds are the
+processor's.
 
 | promise | how it is tested | last run |
 | --- | --- | --- |
