@@ -29,7 +29,7 @@ def simplify(e: Expr, quotient: Quotients) -> Expr:
         return e
     if e.op == "where":
         return select(e.args[0], simplify(e.args[1], quotient), simplify(e.args[2], quotient))
-    typed = [(x, m) for x in children_first(e) if x.op == "div" and (m := _monomial(x)) and m[0] == 1 and m[2]]
+    typed = [(x, m) for x in children_first(e) if x.op == "div" and (m := _monomial(x)) and m[0] == 1 and m[1] and m[2]]
     for expand in (True, False):
         terms = _terms(e, expand)
         if terms is None:
