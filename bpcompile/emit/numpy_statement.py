@@ -67,8 +67,12 @@ def _create(w: Writer, s: Statement, places: Frame, target: str, value: Text) ->
 def _scatter(w: Writer, s: Statement, axes: Frame, target: str) -> None:
     value = w.top(s.body, axes) if s.reduce is None else _reduction(w, s, axes, s.over)
     index = w.positions(s.target, s.subscripts, axes)
-    if s.accumulate:
-        w.lines.append(f"np.add.at({target}, ({index}{',' if len(s.subscripts) == 1 else ''}), {value.text})")
+    if s.accumulate and len(s.subscripts) == 1:
+        # add.at of NumPy 2.4 reads past a row of values that belongs to an array of places.
+        several = any(a in w.depends(s.subscripts[0]) for a in axes[:-1])
+        w.lines.append(f"np.add.at({target}, ({index},), {f'np.atleast_2d({value.text})' if several else value.text})")
+    elif s.accumulate:
+        w.lines.append(f"np.add.at({target}, ({index}), {value.text})")
     else:
         w.lines.append(f"{target}[{index}] = {value.text}")
 

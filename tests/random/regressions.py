@@ -46,4 +46,7 @@ FOUND: dict[str, tuple[list[str], dict[str, Any], dict[str, Any]]] = {
     "a condition over lanes in the place of a scatter": (
         ["l[n] = sum(sigmoid(where(k < 4, B[y[n],k], x[n,k % 3])), k)"],
         {"x": (3,), "y": {"shape": (), "classes": 5}}, {"parameters": {"B": ("k", "j")}, "sizes": {"j": 4, "k": 21}}),
+    "a row added at an array of places": (
+        ["t[m] = sum(A[(q + 2*j) % 4,m % 2], j, q)", "l[n] = sum(x[n,m]*t[m]**2, m)"], {"x": (4,)},
+        {"parameters": {"A": ("k", "p")}, "sizes": {"q": 3, "p": 2, "j": 3, "m": 4, "k": 4}}),
 }  # fmt: skip
