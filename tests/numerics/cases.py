@@ -104,7 +104,7 @@ FUNCTION_CASES: tuple[Case, ...] = (
     *(formula(f"{f}(z)", *_DOMAINS.get(f, (-INF, INF)), unit=float(f in _ABSOLUTE))
       for f, row in FUNCTIONS.items() if row.arity == 1 and f not in _NO_DERIVATIVE),
     formula("sqrt(z)", 0), formula("1/z"), formula("1/sqrt(z)", 0), formula("z**2"), formula("z**3"), formula("z**(-2)"),
-    formula("z**0.5", 0), formula("z**1.75", 0), formula("z**a", 0, most=(4, 200), a=(-30, 30)), formula("a/z", a=(-INF, INF)),
+    formula("z**0.5", 0), formula("z**1.75", 0), formula("z**a", 1e-37, most=(4, 200), a=(-30, 30)), formula("a/z", a=(-INF, INF)),
     formula("atan2(z, a)", a=(-INF, INF)), formula("max(z, a)", a=(-INF, INF)), formula("min(z, a)", a=(-INF, INF)),
 )  # fmt: skip
 
@@ -152,8 +152,8 @@ STABLE_CASES: tuple[Case, ...] = (
         "log(cosh(z))", "(exp(z) - exp(-z))/(exp(z) + exp(-z))", "(1 - exp(-2*z))/(1 + exp(-2*z))", "(exp(z) - exp(-z))/2",
         "exp(z) - 1", "1 - exp(z)", "1 - cos(z)", "1 + tanh(z)", "1 - tanh(z)", "log(1 + z*z)", "sqrt(1 + z**2)",
         "sqrt(1 + z**2) - 1", "log(z + sqrt(1 + z*z))", "where(z > 0, z, exp(z) - 1)", "z/(1 + abs(z))",
-        "exp(-1/z**2)", "1/(1 + z**2)", "sqrt(abs(z))")),
-    formula("exp(-z**2)", most=EXPONENT), formula("z**2*exp(-abs(z))", most=SMALL), formula("tanh(z**3)", most=(4, 40)),
+        "1/(1 + z**2)", "sqrt(abs(z))")),
+    formula("exp(-1/z**2)", most=EXPONENT), formula("exp(-z**2)", most=EXPONENT), formula("z**2*exp(-abs(z))", most=SMALL), formula("tanh(z**3)", most=(4, 40)),
     formula("exp(-exp(z))", most=EXPONENT), formula("log(1 - exp(-z))", 0), formula("log(1 + z)", -1), formula("log((1 + z)/(1 - z))", -1, 1),
     formula("sqrt(1 + z) - 1", -1), formula("z*log(z)", 0), formula("-z*log(z) - (1 - z)*log(1 - z)", 0, 1, 1.0),
     formula("a*log(z)", 0, a=(0, INF)), formula("a*log(a/z)", 1e-6, 1.0, 1.0, a=(1e-30, 1)), formula("sqrt(z*z + a*a)", a=(-INF, INF)),
@@ -161,7 +161,7 @@ STABLE_CASES: tuple[Case, ...] = (
     formula("log(exp(z) + exp(a))", unit=1.0, a=(-INF, INF)), formula("exp(z)/(exp(z) + exp(a))", most=EXPONENT, a=(-INF, INF)),
     along("log(sum(exp(x)))", "f[n] = log(sum(exp(x[n,i]), i))", unit=1.0),
     along("sum(exp(x)) under a logarithm, masked", "f[n] = log(sum(where(i == 1, 0, exp(x[n,i])), i))", unit=1.0),
-    along("sqrt(sum(x**2))", "f[n] = sqrt(sum(x[n,i]**2, i))", limit=1e18),
+    along("sqrt(sum(x**2))", "f[n] = sqrt(sum(x[n,i]**2, i))", limit=1e18, most=(INF, INF)),  # as it is typed
     along("x/sqrt(mean(x**2) + 1e-5)", "f[n] = x[n,0]/sqrt(mean(x[n,i]**2, i) + 1e-5)", limit=1e15,
           most=(4, 400)),
     along("mean(x**2) - mean(x)**2", "f[n] = mean(x[n,i]**2, i) - mean(x[n,i], i)**2", limit=1e3,
