@@ -53,6 +53,7 @@ What stays as it is typed:
   1.8e19, and vanish below 1e-23 (1.3e154 and 1e-162 in float64). Scaling by the largest element would take a second pass over
   the data for numbers that networks hardly meet. `bpcompile check --stability` names the inputs. A norm of single terms,
   `sqrt(x*x + y*y)`, is scaled; and one that is scaled as it is typed, `m*sqrt(sum((x/m)**2))`, stays so in its gradient.
+- A difference of two numbers that are both too large is NaN, as of `exp(z) - y*z`, the Poisson loss, where y*z overflows too.
 - `z**a` by z, `a*z**(a - 1)`, where z is subnormal: the power may be infinite where a is small.
 - The softmax, and the derivative of `log(sum(exp(x)))`, where all of x is -inf: 0/0 is NaN, as in PyTorch and JAX; the value of
   the logarithm is -inf. What a `where` excludes gets the gradient 0, in a row of which everything is excluded as well.

@@ -122,8 +122,10 @@ ACTIVATION_CASES: tuple[Case, ...] = (
 )  # fmt: skip
 
 
-def _loss(name: str, loss: Callable[..., Value], p: tuple[float, float], y: tuple[float, float], unit: float = 0.0) -> Case:
-    return Case(name, loss, {"p": ((), *p), "y": ((), *y)}, unit)
+def _loss(
+    name: str, loss: Callable[..., Value], p: tuple[float, float], y: tuple[float, float], unit: float = 0.0, most: Most = FEW
+) -> Case:
+    return Case(name, loss, {"p": ((), *p), "y": ((), *y)}, unit, most=most)
 
 
 def _over_classes(name: str, loss: Callable[..., Value], low: float = -INF, high: float = INF, unit: float = 0.0) -> Case:
@@ -140,7 +142,7 @@ LOSS_CASES: tuple[Case, ...] = (
     _loss("BinaryCrossentropy, from logits", lambda p, y: bp.BinaryCrossentropy(p, y, from_logits=True), _REAL, _UNIT),
     _loss("Hinge", bp.Hinge, _REAL, _SIGN, 1.0),
     _loss("Poisson", bp.Poisson, (0, INF), (0, INF), 1.0),
-    _loss("Poisson, of a logarithm", lambda p, y: bp.Poisson(p, y, log_input=True), _REAL, (0, INF), 1.0),
+    _loss("Poisson, of a logarithm", lambda p, y: bp.Poisson(p, y, log_input=True), (-1e6, 1e6), (0, 1e30), 1.0, (4, 200)),
     Case("KLDivergence", bp.KLDivergence, {"p": ((3,), 0, 1), "y": ((3,), 0, 1)}, 1.0, most=(4, 2e3)),
     _over_classes("SoftmaxCrossEntropy", bp.SoftmaxCrossEntropy, unit=1.0),
     _over_classes("NegativeLogLikelihood", bp.NegativeLogLikelihood, -INF, 0),
