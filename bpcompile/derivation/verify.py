@@ -34,11 +34,11 @@ MOST_WORK: Final = 60_000
 MOST_FORWARD: Final = 1_000_000_000
 """How many terms a forward pass may have to be computed by the evaluator, and by the generated code beside it."""
 
-MOST_NUMBERS: Final = 30_000_000
+MOST_NUMBERS: Final = 50_000_000
 """How many numbers may be given for that; some ten arrays of this size are in memory at once."""
 
-MOST_PLACES: Final = 1_000_000
-"""How long an axis may be for equations to be evaluated at all."""
+MOST_ELEMENTS: Final = 100_000_000
+"""How many elements a tensor may have for equations to be evaluated at all: some read the whole of it."""
 
 
 def verify(context: Context, equations: Iterable[Equation], seed: int = 0, progress: Progress | None = None) -> Check:
@@ -96,9 +96,9 @@ def _world(
         world.values.arrays |= world.adjoints()
         return _World(Exact(general, world, {}, seed), None), ()
     here = batch_context(context) if kind == "batch" else with_inputs(context) if kind == "inputs" else context
-    longest = max((e or 1 for t in here.view.tensors.values() for e in t.shape), default=1)
-    if longest > MOST_PLACES:
-        return _World(None, None), (f"A tensor of this network has {longest:,} places along one index: too many for numbers.",)
+    largest = max(prod(e or 1 for e in t.shape) for t in here.view.tensors.values())
+    if largest > MOST_ELEMENTS:
+        return _World(None, None), (f"A tensor of this network has {largest:,} elements: no equation was evaluated.",)
     work = sum(terms_of(s) for s in here.forward.values())
     numbers = sum(prod(e or 1 for e in t.shape) for t in here.view.tensors.values() if t.role in GIVEN)
     if work > MOST_FORWARD or numbers > MOST_NUMBERS:

@@ -217,4 +217,10 @@ def test_ten_million_units_take_no_memory() -> None:
     x, y = bp.Input("x", (48,)), bp.Target("y", classes=10_000_000)
     z = bp.Dense(10_000_000, name="wide")(x)
     check = bp.derive(bp.Network(z, loss=bp.SoftmaxCrossEntropy(z, y), name="wide")).check()
-    assert not check.passed and "10,000,000 places" in check.notes[0]
+    assert not check.passed and "480,000,000 elements" in check.notes[0]
+
+
+def test_a_picture_of_a_million_places_is_checked() -> None:
+    x, y = bp.Input("x", (1024, 1024)), bp.Target("y", classes=10)
+    z = bp.Dense(10, name="wide")(bp.Flatten(name="flat")(x))
+    assert bp.derive(bp.Network(z, loss=bp.SoftmaxCrossEntropy(z, y), name="picture")).check().passed
