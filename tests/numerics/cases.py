@@ -163,7 +163,7 @@ STABLE_CASES: tuple[Case, ...] = (
     formula("log(exp(z) + exp(a))", unit=1.0, a=(-INF, INF)), formula("exp(z)/(exp(z) + exp(a))", most=EXPONENT, a=(-INF, INF)),
     along("log(sum(exp(x)))", "f[n] = log(sum(exp(x[n,i]), i))", unit=1.0),
     along("sum(exp(x)) under a logarithm, masked", "f[n] = log(sum(where(i == 1, 0, exp(x[n,i])), i))", unit=1.0),
-    along("sqrt(sum(x**2))", "f[n] = sqrt(sum(x[n,i]**2, i))", limit=1e18, most=(INF, INF)),  # as it is typed
+    along("sqrt(sum(x**2))", "f[n] = sqrt(sum(x[n,i]**2, i))", unit=1e-15, limit=1e18, most=(4, INF)),  # slopes vanish below 1e-23
     along("x/sqrt(mean(x**2) + 1e-5)", "f[n] = x[n,0]/sqrt(mean(x[n,i]**2, i) + 1e-5)", limit=1e15,
           most=(4, 400)),
     along("mean(x**2) - mean(x)**2", "f[n] = mean(x[n,i]**2, i) - mean(x[n,i], i)**2", limit=1e3,
