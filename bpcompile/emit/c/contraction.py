@@ -17,6 +17,7 @@ from bpcompile.emit.c.access import index_text, offset
 from bpcompile.emit.c.affine import Affine
 from bpcompile.emit.c.contraction_axes import count, count_text, digits, odometer, offset_text, single_stride, spans
 from bpcompile.emit.c.contraction_epilogue import finish_tile
+from bpcompile.emit.c.contraction_example import one_row
 from bpcompile.emit.c.contraction_panels import pack_text, panel_elements, reads_panels
 from bpcompile.emit.c.contraction_plan import ROW_STEP, Operand, Plan, make_plan
 from bpcompile.emit.c.contraction_tiles import FAMILIES, tiles_of
@@ -119,6 +120,8 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         right_from = f"packed ? panel : right{start}{'' if tables else f' + first * {right_step}'}"
     products = family == "steps" and plan.packing == "rows" and plan.direct and not finish and not panels
     single = products and not plan.outer and count(plan.depth) == (1, True) and not count(plan.columns)[1]
+    own = Scope(writer)
+    example = [] if panels or family != "steps" else one_row(plan, own, _outer_scope(plan, own)[0], left, right)
     data = {
         "root": root.lines,
         "outer": [*outer_lines, *unit.lines],
@@ -155,6 +158,7 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "dot": plan.dot,
         "turned": plan.turned,
         "single": single,
+        "example": example,
         "prefetch": plan.prefetch,
         "prefetch_target": plan.prefetch_target,
         "prefetch_left": plan.prefetch_left,
@@ -179,6 +183,7 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
     }
     needed = ["tiles", "shuffles", "sums", "runs"] if plan.run else ["tiles", family, "shuffles", "panels"]
     needed += ["sums", "dots"] if plan.dot else ["pieces"] if plan.pieces else ["single"] if single else []
+    needed += ["step_row"] if example and not plan.dot else []
     return data, needed
 
 

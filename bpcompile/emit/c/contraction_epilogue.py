@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from bpcompile.emit.c.access import store
 from bpcompile.emit.c.blocks import WIDEST
@@ -15,13 +15,19 @@ from bpcompile.nodes.expressions import Axis
 
 
 def finish_tile(
-    plan: Plan, writer: ExpressionWriter, unit: Scope, row: str = "(row + r)", column: str = "(column + j)", here: str = "here"
+    plan: Plan,
+    writer: ExpressionWriter,
+    unit: Scope,
+    row: str = "(row + r)",
+    column: str = "(column + j)",
+    here: str = "here",
+    sums: Callable[[str], str] | None = None,
 ) -> list[str]:
     """C statements over the rows of a tile and some columns of a panel; empty where nothing is left to do.
 
-    The sums of a row begin at ``done``; in a direct plan that is where they stay, or where a result of the epilogue
-    takes their place. ``row`` and ``column`` are the texts of their
-    numbers, ``here`` of how many columns there are.
+    The sums of a row begin at ``done``; in a direct plan that is where they stay, or where a result of the epilogue takes
+    their place. ``row`` and ``column`` are the texts of their numbers, ``here`` of how many columns there are. ``sums``
+    gives another text for the sums from column ``j`` on, for as many lanes as it is told.
     """
     if plan.direct and not plan.kernel.epilogue:
         return []
@@ -40,19 +46,19 @@ def finish_tile(
                  *_indented(part.lines), "}"]  # fmt: skip
     elif not batch and size % WIDEST == 0:  # no vector is a part of one
         whole = rows.child({lane: column, **others}, written, lane=lane)
-        _write_vector(plan, whole, "v_load(done + j)")
+        _write_vector(plan, whole, sums("LANES") if sums else "v_load(done + j)")
         lines = [f"for (ptrdiff_t j = 0; j < {here}; j += LANES) {{", *_indented(whole.lines), "}"]
     elif heavy(plan.kernel.epilogue):
         part = rows.child({lane: column, **others}, written, lane=lane, count="lanes")
-        _write_vector(plan, part, "bp_load_upto(done + j, lanes)")
+        _write_vector(plan, part, sums("lanes") if sums else "bp_load_upto(done + j, lanes)")
         lines = [f"for (ptrdiff_t j = 0; j < {here}; j += LANES) {{",
                  f"    const int lanes = {here} - j < LANES ? (int)({here} - j) : LANES;",
                  *_indented(part.lines), "}"]  # fmt: skip
     else:
         whole = rows.child({lane: column, **others}, written, lane=lane)
-        _write_vector(plan, whole, "v_load(done + j)")
+        _write_vector(plan, whole, sums("LANES") if sums else "v_load(done + j)")
         part = rows.child({lane: column, **others}, written, lane=lane, count="lanes")
-        _write_vector(plan, part, "v_load_part(done + j, lanes)")
+        _write_vector(plan, part, sums("lanes") if sums else "v_load_part(done + j, lanes)")
         lines = ["ptrdiff_t j = 0;", f"for (; j + LANES <= {here}; j += LANES) {{", *_indented(whole.lines), "}",
                  f"if (j < {here}) {{", f"    const int lanes = (int)({here} - j);", *_indented(part.lines), "}"]  # fmt: skip
     return [*rows.lines, *lines]

@@ -24,8 +24,6 @@ Tiles = tuple[frozenset[Tile], ...]
 
 DOT_ROWS: Final = 4
 DOT_COLUMNS: Final = (1, 2, 6)
-ROW_LANES: Final = (8, 16)
-"""Lanes for which there is a function that sums one row by as many columns."""
 FAMILIES: Final[Mapping[str, tuple[str, str]]] = {
     "steps": ("bp_tile", "bp_tiles"),
     "rows": ("bp_row_tile", "bp_row_tiles"),
@@ -134,8 +132,8 @@ def _dots(plan: Plan, family: str, heights: Collection[int], file: RegisterFile,
         strips: Collection[int] = range(1, file.vectors * lanes + 1)
     else:
         strips = _split(columns, _panel_vectors(-(-columns // lanes), file.vectors) * lanes)
-    single_rows = family == "dots" and lanes in ROW_LANES
-    rows = {r for height in heights for r in (min(height, DOT_ROWS), height % DOT_ROWS) if r > single_rows}
+    least = 2 if family == "dots" else 1  # one row is summed by as many columns as there are lanes
+    rows = {r for height in heights for r in (min(height, DOT_ROWS), height % DOT_ROWS) if r >= least}
     yield from ((family, r, c) for r in rows for c in {c for strip in strips for c in _dot_columns(strip, file)})
 
 
