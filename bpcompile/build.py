@@ -229,7 +229,7 @@ def _job(source: Source, compiler: Compiler, flags: Sequence[str] | None, thread
     native = any(flag.endswith("=native") for flag in chosen)
     material = [
         _LAYOUT,
-        [source.prefix, source.c_text, source.cdef_text, source.header_text, source.dtype, source.extra_units],
+        [source.prefix, source.c_text, source.cdef_text, source.header_text, source.dtype, source.extra_units, source.parts],
         [source.wrapper_text, source.wrapper_cdef],
         [processor.needs_text(source.prefix), processor.check_text(source.prefix)],
         [compiler.command, compiler.version, chosen],

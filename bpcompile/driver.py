@@ -297,6 +297,7 @@ def build_source(module: Module, threads: int, signature: Signature | None = Non
         header_text=module.header_text + (module.pool_cdef if pool else ""),
         dtype=module.dtype,
         extra_units=((f"{module.prefix}_pool.c", module.pool_text),) if pool else (),
+        parts=module.parts,
         wrapper_text=wrapper_text,
         wrapper_cdef=wrapper_cdef,
     )

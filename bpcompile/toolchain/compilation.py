@@ -55,6 +55,8 @@ class Source:
         ``float32`` or ``float64``.
     extra_units : tuple of (str, str)
         File name and text of further C files, compiled beside the kernels and linked with them.
+    parts : int
+        How many compilers take the kernels side by side, each told its number, from 1, as ``BP_PART``.
     wrapper_text, wrapper_cdef : str
         C that stands in Python's wrapper, where ``Python.h`` is known, and its declarations for Python.
     """
@@ -65,6 +67,7 @@ class Source:
     header_text: str
     dtype: str
     extra_units: tuple[tuple[str, str], ...] = ()
+    parts: int = 1
     wrapper_text: str = ""
     wrapper_cdef: str = ""
 
@@ -130,8 +133,11 @@ def _write_sources(source: Source, workspace: Path) -> None:
     for name, text in units(source):
         (workspace / name).write_text(text, encoding="utf-8")
     (workspace / f"{prefix}.h").write_text(source.header_text, encoding="utf-8")
-    kernels = f'#include "{prefix}.c"\n\n{processor.needs_text(prefix)}'
-    (workspace / f"_{prefix}_kernels.c").write_text(kernels, encoding="utf-8")
+    needs = f"\n{processor.needs_text(prefix)}"
+    for part, name in enumerate(_part_files(source), 1):
+        number = f"#define BP_PART {part}\n" if source.parts > 1 else ""
+        text = f'{number}#include "{prefix}.c"\n{needs if part == source.parts else ""}'
+        (workspace / name).write_text(text, encoding="utf-8")
 
 
 def _write_wrapper(source: Source, workspace: Path) -> None:
@@ -146,8 +152,13 @@ def _write_wrapper(source: Source, workspace: Path) -> None:
     (workspace / f"_{prefix}_module.c").write_text(wrapper.getvalue(), encoding="utf-8")
 
 
+def _part_files(source: Source) -> list[str]:
+    return [f"_{source.prefix}_part{part}.c" for part in range(1, source.parts + 1)]
+
+
 def _kernel_files(job: Job) -> list[str]:
-    return [f"_{job.source.prefix}_kernels.c", *(name for name, _ in job.source.extra_units)]
+    """The files of kernels, those that take longest first: the last part has all that is not a tile."""
+    return [*reversed(_part_files(job.source)), *(name for name, _ in job.source.extra_units)]
 
 
 def _shared_flags(job: Job) -> list[str]:

@@ -27,6 +27,7 @@ __all__ = ["Compiler", "Outcome", "compiler_available", "default_flags", "find_c
 _NAMES = ("cc", "gcc", "clang")
 _VERSION_SECONDS = 30.0
 _KEPT_BYTES = 64 * 1024
+_PAUSE = 0.002
 _MISSING_HINT = (
     "Install gcc or clang, or run `pip install 'bpcompile[zig]'`, which brings a C compiler as a wheel. "
     'Until then, backend="numpy" runs the same program without one.'
@@ -174,10 +175,10 @@ def _asked_for_version(command: tuple[str, ...]) -> Compiler:
 
 
 def run_all(commands: Iterable[Sequence[str]], *, directory: Path, time_limit: float) -> list[Outcome]:
-    """Run commands side by side in `directory` and wait for all of them.
+    """Run commands in `directory`, side by side on as many cores as we may use, and wait for all of them.
 
-    Each is started as soon as `commands` gives it, and has a process group of its own, which is killed when `time_limit`
-    seconds are over or when we are interrupted.
+    Each is started as soon as `commands` gives it and a core is free, and has a process group of its own, which is killed
+    when `time_limit` seconds are over or when we are interrupted.
 
     Raises
     ------
@@ -188,6 +189,8 @@ def run_all(commands: Iterable[Sequence[str]], *, directory: Path, time_limit: f
     running: list[tuple[subprocess.Popen[bytes], _Listener]] = []
     try:
         for command in commands:
+            while sum(p.poll() is None for p, _ in running) >= _cores() and time.monotonic() < deadline:
+                time.sleep(_PAUSE)
             process = _start(command, directory)
             running.append((process, _Listener(process)))
         return [_outcome(process, listener, deadline) for process, listener in running]
@@ -195,6 +198,11 @@ def run_all(commands: Iterable[Sequence[str]], *, directory: Path, time_limit: f
         for process, _ in running:
             if process.poll() is None:
                 _kill_group(process)
+
+
+def _cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _start(command: Sequence[str], directory: Path) -> subprocess.Popen[bytes]:

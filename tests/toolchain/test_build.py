@@ -56,16 +56,17 @@ class TestBuild:
         key(tiny(), flags=default_flags("-O2"))
         key(tiny(), threads=2)
         key(Source(**{**vars(tiny()), "dtype": "float32"}))
+        key(Source(**{**vars(tiny()), "parts": 2}))
         monkeypatch.setenv("CC", shutil.which("cc") + " -DX")
         key(tiny())
         monkeypatch.delenv("CC")
         monkeypatch.setattr(processor, "processor_identity", lambda: "another")
         key(tiny())
-        assert len(keys) == 7
+        assert len(keys) == 8
         key(tiny(), flags=default_flags("-O1", native=False))
         monkeypatch.undo()
         key(tiny(), flags=default_flags("-O1", native=False))
-        assert len(keys) == 8
+        assert len(keys) == 9
 
     def test_extra_units_are_linked(self, cache_path):
         source = Source(
@@ -77,6 +78,20 @@ class TestBuild:
             extra_units=(("both_more.c", "int both_inner(void) { return 41; }\n"),),
         )
         assert build(source, flags=FLAGS, threads=2).lib.both_f() == 42
+
+    def test_parts_are_compiled_side_by_side(self, cache_path):
+        source = Source(
+            prefix="halves",
+            c_text="#if BP_PART == 1\nint halves_inner(void) { return 41; }\n#else\n"
+            "int halves_inner(void);\nint halves_f(void) { return halves_inner() + 1; }\n#endif\n",
+            cdef_text="int halves_f(void);",
+            header_text="int halves_f(void);\n",
+            dtype="float32",
+            parts=2,
+        )
+        extension = build(source, flags=FLAGS)
+        assert extension.lib.halves_f() == 42
+        assert extension.ffi.string(extension.lib.halves_cpu_missing()) == b""
 
     def test_nothing_but_the_module_is_exported(self, cache_path):
         extension = build(tiny(), flags=FLAGS)

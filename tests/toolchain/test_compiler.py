@@ -7,6 +7,7 @@ import pytest
 
 from bpcompile.build import Source, build, compiler_available
 from bpcompile.errors import BuildError, CompilerMissing
+from bpcompile.toolchain import compiler
 from bpcompile.toolchain.compiler import run_all
 from tests.toolchain.tiny import FLAGS, leftovers, needs_compiler, result, script, tiny
 
@@ -90,13 +91,27 @@ class TestCompiler:
         source = Source("arg", "int arg_f(void) { return ONE; }\n", "int arg_f(void);", "int arg_f(void);\n", "float64")
         assert build(source, flags=FLAGS).lib.arg_f() == 1
 
-    def test_commands_run_side_by_side(self, tmp_path):
+    def test_commands_run_side_by_side(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(compiler, "_cores", lambda: 3)
         begin = time.monotonic()
         outcomes = run_all(
             [["sleep", "0.5"], ["sleep", "0.5"], ["sh", "-c", "exit 7"]], directory=tmp_path, time_limit=30
         )
         assert [outcome.status for outcome in outcomes] == [0, 0, 7]
         assert time.monotonic() - begin < 0.95
+
+    def test_no_more_commands_run_than_there_are_cores(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(compiler, "_cores", lambda: 1)
+        says = ["sh", "-c", "echo begin >> said; sleep 0.1; echo end >> said"]
+        run_all([says, says, says], directory=tmp_path, time_limit=30)
+        assert (tmp_path / "said").read_text().split() == ["begin", "end"] * 3
+
+    def test_the_time_limit_holds_for_those_that_wait(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(compiler, "_cores", lambda: 1)
+        begin = time.monotonic()
+        outcomes = run_all([["sleep", "9"], ["sleep", "9"]], directory=tmp_path, time_limit=0.3)
+        assert [outcome.timed_out for outcome in outcomes] == [True, True]
+        assert time.monotonic() - begin < 5
 
 
 def is_running(pid: int) -> bool:

@@ -34,6 +34,8 @@ FAMILIES: Final[Mapping[str, tuple[str, str]]] = {
     "runs": ("bp_run", "BP_EACH_RUN"),
 }
 """The families of tiles, by the template of their text: the name of a tile, and of the table (or list) to call them by."""
+BY_CALLS: Final = ("dots", "runs")
+"""Families whose tiles are called one by one, so that the compiler knows of strides and lengths that all calls share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ def instances(tiles: Tiles, families: Collection[str]) -> list[str]:
 @cache
 def _instances(family: str, tiles: tuple[frozenset[tuple[int, int]], ...]) -> str:
     name, table = FAMILIES[family]
-    by_columns = family in ("dots", "runs")
+    by_columns = family in BY_CALLS
     files = [
         (
             file.test,

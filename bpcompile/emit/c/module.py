@@ -82,6 +82,7 @@ def emit_module(spec: ModuleSpec) -> Source:
         prefix=spec.prefix,
         real=REAL[spec.dtype], declarations=declarations, preamble=vector_preamble(spec.dtype, functions_in(body)),
         helpers=table.shared_text(), kernels=table.functions, functions=functions, parts=parts, epoch=epoch, rows=rows,
+        apart=table.apart,
         staged=staged,
         update=spec.update is not None, needs=list(dict.fromkeys(needs)), threshold=THRESHOLD,
         staging=sum(int(str(row["width"])) for row in (*rows, *staged)), **_tables(interface),
@@ -101,6 +102,7 @@ def emit_module(spec: ModuleSpec) -> Source:
         interface,
         len(table.functions),
         tuple(callee.name for callee in table.callees.values()),
+        2 if table.apart else 1,
     )
 
 

@@ -108,6 +108,7 @@ class Source:
 
     ``c_text`` stands alone; ``header_text`` declares it; ``cdef_text`` declares it for cffi. ``pool_text`` and ``pool_cdef``
     are the thread pool that only the extension brings. ``unlike`` names the C function of each unlike kernel, in order.
+    ``parts``: how many compilers can take ``c_text`` side by side, each told its number as ``BP_PART``.
     """
 
     prefix: str
@@ -121,6 +122,7 @@ class Source:
     interface: Interface
     kernels: int
     unlike: tuple[str, ...] = ()
+    parts: int = 1
 
 
 def interface_of(spec: ModuleSpec) -> Interface:
