@@ -181,7 +181,8 @@ def _both(timings: dict[str, dict[str, Any]]) -> str:
 
 def _compile_times(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     stages = ("derive", "emit", "build")
-    yield "From the network to a loaded extension, with nothing in the cache; the peers' columns are their first call.\n"
+    yield "From the network to a loaded extension, on every core, with nothing in the cache. The peers' columns are their first"
+    yield "call, on the cores that they are measured on.\n"
     yield "| network | bpcompile | " + " | ".join(stages) + " | torch.compile | JAX |\n| --- |" + " ---: |" * 6
     for r in rows:
         times = r["compile_seconds"]

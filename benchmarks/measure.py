@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import bpcompile as bp
+from benchmarks.machine import all_cores
 from benchmarks.networks import Row
 from benchmarks.peers import Contender, Problem, jax_jit, torch_compiled, torch_eager
 from bpcompile.commands.timing import Timing, timed
@@ -88,9 +89,10 @@ def problem_of(row: Row, model: Any, setting: Setting) -> Problem:
 
 def measure(row: Row, setting: Setting) -> Result:
     """Measure one row."""
-    start = time.perf_counter()
-    model: Any = bp.compile(row.network(), dtype=setting.dtype, threads=setting.threads)
-    own_seconds = time.perf_counter() - start
+    with all_cores():
+        start = time.perf_counter()
+        model: Any = bp.compile(row.network(), dtype=setting.dtype, threads=setting.threads)
+        own_seconds = time.perf_counter() - start
     problem = problem_of(row, model, setting)
     own = list(_own(model, problem))
     missing: dict[str, str] = {}
