@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from bpcompile.emit.c.clear import emit_clear
 from bpcompile.emit.c.contraction import emit_contraction, emit_pack
-from bpcompile.emit.c.contraction_tiles import BY_CALLS, Tiles, instances, joined
+from bpcompile.emit.c.contraction_tiles import WITH_KERNELS, Tiles, instances, joined
 from bpcompile.emit.c.equations import Pattern, comments, patterns
 from bpcompile.emit.c.kernel_text import Argument, KernelText, canonical_key, element_type, mangled
 from bpcompile.emit.c.likeness import kernel_shape
@@ -93,8 +93,8 @@ class KernelTable:
 
     @property
     def apart(self) -> bool:
-        """True if there are tiles that can be compiled apart from the kernels: those that are called by a table."""
-        return bool(self.families.difference(BY_CALLS))
+        """True if there are tiles that can be compiled apart from the kernels."""
+        return bool(self.families - WITH_KERNELS)
 
     def leading(self, name: str) -> tuple[str, ...]:
         """What a function takes before the kernel's own arguments: ``parallel``, ``n``."""

@@ -22,6 +22,8 @@ Tile = tuple[str, int, int]
 Tiles = tuple[frozenset[Tile], ...]
 """Tiles for each of `REGISTER_FILES`."""
 
+WITH_KERNELS: Final = frozenset({"runs"})
+"""Families whose tiles are compiled with the kernels: to know the length of a run is worth 2 % of a step of LeNet-5."""
 DOT_ROWS: Final = 4
 DOT_COLUMNS: Final = (1, 2, 6)
 FAMILIES: Final[Mapping[str, tuple[str, str]]] = {
@@ -34,8 +36,6 @@ FAMILIES: Final[Mapping[str, tuple[str, str]]] = {
     "runs": ("bp_run", "BP_EACH_RUN"),
 }
 """The families of tiles, by the template of their text: the name of a tile, and of the table (or list) to call them by."""
-BY_CALLS: Final = ("dots", "runs")
-"""Families whose tiles are called one by one, so that the compiler knows of strides and lengths that all calls share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def instances(tiles: Tiles, families: Collection[str]) -> list[str]:
 @cache
 def _instances(family: str, tiles: tuple[frozenset[tuple[int, int]], ...]) -> str:
     name, table = FAMILIES[family]
-    by_columns = family in BY_CALLS
+    by_columns = family in ("dots", "runs")
     files = [
         (
             file.test,
