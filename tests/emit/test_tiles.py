@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import bpcompile as bp
+from bpcompile.build import default_flags, find_compiler
 from bpcompile.driver import analyze, c_module, lower
 from bpcompile.emit.c.contraction_tiles import DOT_ROWS, REGISTER_FILES, RegisterFile, tiles_of
 from bpcompile.emit.c.source import Source
 from bpcompile.nodes.expressions import Axis
 from bpcompile.signature import signature_of
+from tests.toolchain.tiny import needs_compiler
 
 
 def plan(rows: int | None, columns: int | None, **others: Any) -> Any:
@@ -65,7 +71,7 @@ def test_sums_along_the_depth_take_the_place_of_tiles_for_few_rows() -> None:
 
 def source(sizes: tuple[int, ...]) -> Source:
     x, y = bp.Input("x", sizes[:1]), bp.Target("y", classes=sizes[-1])
-    h: Any = x
+    h: Any = bp.Activation("tanh")(x)
     for size in sizes[1:]:
         h = bp.Dense(size)(h)
     programs = lower(analyze(bp.Network(h, loss=bp.SoftmaxCrossEntropy(h, y))), ("parameters",), None)
@@ -78,3 +84,29 @@ def test_a_network_brings_the_tiles_of_its_own_sizes_only() -> None:
     first = text[: text.index("static bp_tile_function")]
     assert "BP_TILE(8, 2)" in first
     assert "BP_TILE(8, 1)" not in first
+
+
+def defined(text: str, part: int, folder: Path) -> dict[str, str]:
+    """The functions of tiles that a compiler meets in one part, with how the linker sees them."""
+    (folder / "x.c").write_text(text)
+    compiler = find_compiler().command
+    command = [*compiler, *default_flags("-O1"), f"-DBP_PART={part}", "-c", "x.c", "-o", "x.o"]
+    subprocess.run(command, cwd=folder, check=True)
+    lines = subprocess.run(["nm", "x.o"], cwd=folder, check=True, capture_output=True, text=True).stdout.splitlines()
+    return {line.split()[-1]: line.split()[-2] for line in lines if re.search(r"\bbp_(dot|tile)_\dx\d", line)}
+
+
+@needs_compiler
+@pytest.mark.skipif(shutil.which("nm") is None, reason="there is no nm")
+def test_one_part_has_the_tiles_and_the_other_calls_them(tmp_path: Path) -> None:
+    text = source((64, 32, 10)).c_text
+    tiles, kernels, whole = (defined(text, part, tmp_path) for part in (1, 2, 0))
+    assert kernels and set(kernels.values()) == {"U"} and set(tiles.values()) == {"T"}
+    assert set(kernels) <= set(tiles)
+    assert set(whole.values()) == {"t"}
+
+
+def test_without_tiles_there_is_one_part() -> None:
+    bare = source((4,))
+    assert bare.parts == 1 and "BP_PART" not in bare.c_text
+    assert source((64, 32, 10)).parts == 2
