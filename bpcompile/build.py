@@ -224,8 +224,7 @@ def _place(path: Path, content: bytes) -> None:
 
 def _job(source: Source, compiler: Compiler, flags: Sequence[str] | None, threads: int, time_limit: float) -> Job:
     chosen = tuple(default_flags() if flags is None else flags)
-    if threads > 1:
-        chosen += ("-pthread",)
+    chosen += ("-pthread",) if threads > 1 else ("-DBP_SERIAL",)
     native = any(flag.endswith("=native") for flag in chosen)
     material = [
         _LAYOUT,

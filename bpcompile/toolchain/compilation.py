@@ -173,10 +173,11 @@ def _compile_commands(job: Job, workspace: Path) -> Iterator[list[str]]:
     _write_wrapper(job.source, workspace)
     paths = dict.fromkeys([sysconfig.get_path("include"), sysconfig.get_path("platinclude")])
     include = [f"-I{path}" for path in paths]
-    # The wrapper only converts arguments: it is not worth optimizing, and must run on any processor.
+    # The wrapper only converts arguments: to optimize it would save ten nanoseconds of a call, and take a third longer. It must
+    # run on any processor.
     wrapper = f"_{job.source.prefix}_module"
     sanitizers = [flag for flag in job.flags if flag.startswith("-fsanitize")]
-    yield [*compiler, "-O1", "-w", *sanitizers, *shared, *include, "-c", f"{wrapper}.c", "-o", f"{wrapper}.o"]
+    yield [*compiler, "-O0", "-w", *sanitizers, *shared, *include, "-c", f"{wrapper}.c", "-o", f"{wrapper}.o"]
 
 
 def _link_command(job: Job) -> tuple[list[str], list[str]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
+import numpy as np
 import pytest
 
 from bpcompile.emit.c.module import ModuleSpec, emit_module
 from bpcompile.program.schedule import schedule
-from tests.emit.c_module import Caller
+from tests.emit.c_module import NATIVE, Caller
 from tests.program import networks
 
 Task = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_ssize_t)
@@ -39,6 +41,29 @@ def test_each_index_once(caller: Caller, threads: int) -> None:
         parallel.run(parallel.pool, task, None, count)
         assert list(done[:count]) == [1] * count, count
     caller.stop_pool()
+
+
+@pytest.mark.parametrize(("flags", "divided"), [(NATIVE, True), ((*NATIVE, "-DBP_SERIAL"), False)])
+def test_work_is_divided_unless_the_text_is_compiled_for_one_thread(flags: tuple[str, ...], divided: bool) -> None:
+    program = networks.dense(64, 256, 32)
+    caller = Caller(emit_module(ModuleSpec("net", "dense", "float32", value_and_grad=schedule(program))), flags)
+    rng = np.random.default_rng(0)
+    values = {t.name: rng.standard_normal([64 if e is None else e for e in t.shape]) for t in program.tensors.values()}
+    values["y"] = rng.integers(0, 32, 64)
+    alone = caller.run("value_and_grad", values, 64)
+    asked: list[int] = []
+
+    @Run
+    def run(pool: int | None, task: Any, argument: int, count: int) -> None:
+        asked.append(count)
+        for index in reversed(range(count)):
+            task(argument, index)
+
+    parallel = Parallel(run, None, 2)
+    caller.parallel = ctypes.addressof(parallel)
+    together = caller.run("value_and_grad", values, 64)
+    assert bool(asked) == divided
+    assert np.array_equal(alone["grads"], together["grads"]) and alone["loss"] == together["loss"]
 
 
 def test_a_task_may_use_the_pool_itself(caller: Caller) -> None:

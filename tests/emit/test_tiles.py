@@ -106,6 +106,12 @@ def test_one_part_has_the_tiles_and_the_other_calls_them(tmp_path: Path) -> None
     assert set(whole.values()) == {"t"}
 
 
+@pytest.mark.parametrize(("sizes", "depth"), [((64, 32, 16), 32), ((64, 32, 20, 8), 4), ((64, 9, 16), 1), ((4,), None)])
+def test_tails_of_sums_along_the_depth_only_where_a_depth_has_one(sizes: tuple[int, ...], depth: int | None) -> None:
+    found = re.findall(r"#define BP_DOT_DEPTH (\d+)", source(sizes).c_text)
+    assert found == ([str(depth)] if depth else [])
+
+
 def test_without_tiles_there_is_one_part() -> None:
     bare = source((4,))
     assert bare.parts == 1 and "BP_PART" not in bare.c_text

@@ -68,6 +68,10 @@ class TestBuild:
         key(tiny(), flags=default_flags("-O1", native=False))
         assert len(keys) == 9
 
+    def test_one_thread_needs_no_code_for_threads(self, cache_path):
+        alone, together = (build_module._job(tiny(), find_compiler(), FLAGS, n, 60.0).flags for n in (1, 2))
+        assert set(alone) - set(together) == {"-DBP_SERIAL"} and set(together) - set(alone) == {"-pthread"}
+
     def test_extra_units_are_linked(self, cache_path):
         source = Source(
             prefix="both",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -72,6 +73,7 @@ class KernelTable:
     helpers: dict[str, None] = field(default_factory=dict)
     families: set[str] = field(default_factory=set)
     tiles: Tiles = ()
+    dot_depth: int = 0
     _found: dict[str, str] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
 
@@ -84,12 +86,14 @@ class KernelTable:
             self.helpers.update(dict.fromkeys(kernel.helpers))
             self.families.update(kernel.families)
             self.tiles = joined(self.tiles, kernel.tiles)
+            self.dot_depth = math.gcd(self.dot_depth, kernel.dot_depth)
             self.functions.append(_function(replace(kernel, name=name)))
         return self._found[key]
 
     def shared_text(self) -> list[str]:
         """The functions and macros at file scope that kernels call, each after what it needs."""
-        return [*self.helpers, *instances(self.tiles, self.families)]
+        depth = [f"#define BP_DOT_DEPTH {self.dot_depth} /* divides the depth of every dot */\n"] if self.dot_depth else []
+        return [*depth, *self.helpers, *instances(self.tiles, self.families)]
 
     @property
     def apart(self) -> bool:

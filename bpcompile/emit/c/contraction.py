@@ -71,6 +71,7 @@ def emit_contraction(
         (*(_helper(part) for part in needed), *writer.helpers),
         tuple(part for part in needed if part in FAMILIES),
         tiles_of(plan, str(data["family"]), dtype),
+        _dot_depth(plan) if "dots" in needed else 0,
     )
 
 
@@ -278,6 +279,11 @@ def _halo_lines(plan: Plan) -> list[str]:
         f"if (near >= far) near = 0, far = {extent};",
         f"const ptrdiff_t depth_from = near * {each}, depth_to = far * {each};",
     ]
+
+
+def _dot_depth(plan: Plan) -> int:
+    depth, batch = count(plan.depth)
+    return 1 if batch or plan.halo else depth
 
 
 def _depths_text(plan: Plan) -> str:

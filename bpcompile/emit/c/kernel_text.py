@@ -104,6 +104,8 @@ class KernelText:
         The families of tiles that the bodies call (see `contraction_tiles`).
     tiles : tuple of frozenset
         The tiles of these families that they call, on each kind of register file.
+    dot_depth : int
+        A number that divides the depth of each sum along a contiguous depth; 0 where there are none.
     scratch : str
         A C expression in ``n`` of type size_t: how many elements of the arena ``scratch`` must offer.
     """
@@ -116,6 +118,7 @@ class KernelText:
     helpers: tuple[str, ...] = ()
     families: tuple[str, ...] = ()
     tiles: tuple[frozenset[tuple[str, int, int]], ...] = ()
+    dot_depth: int = 0
     scratch: str = ""
 
 
