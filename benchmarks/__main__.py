@@ -44,7 +44,7 @@ def _run(options: argparse.Namespace) -> None:
     for row in chosen:
         result = measure(row, setting)
         results.append(result)
-        print(line(result, machine.peak * options.threads), flush=True)
+        print(line(result), flush=True)
     print(summary(results))
     extra = _extra(options) if options.extra else {}
     if options.json:

@@ -13,15 +13,14 @@ NAMED = 0.005
 """The least part of a step that is worth a name."""
 
 
-def section(profiles: Sequence[dict[str, Any]], peak: float) -> Iterator[str]:
+def section(profiles: Sequence[dict[str, Any]]) -> Iterator[str]:
     """The section's lines.
 
     Parameters
     ----------
     profiles : sequence of dict
-        What ``python -m benchmarks.profiles --json`` wrote.
-    peak : float
-        Operations in a second of a loop of multiply-adds.
+        What ``python -m benchmarks.profiles --json`` wrote: beside the kernels' times, the ``peak`` around them, operations per
+        second of a loop of multiply-adds.
     """
     yield "## Where the remaining distance to the peak goes\n"
     yield "A step is the time in which a loop of multiply-adds does the operations of its contractions (`at peak`), what the"
@@ -31,7 +30,7 @@ def section(profiles: Sequence[dict[str, Any]], peak: float) -> Iterator[str]:
     yield "| network | step | at peak | contractions lose | other kernels | calls | most is lost in |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | --- |"
     for found in profiles:
-        step, kernels = found["seconds"], found["kernels"]
+        step, kernels, peak = found["seconds"], found["kernels"], found["peak"]
         products = [k for k in kernels if k["kind"] == "contraction"]
         ideal = sum(k["operations"] for k in products) / peak
         lost = sum(k["seconds"] for k in products) - ideal

@@ -24,7 +24,7 @@ others. All run in one process pinned to as many cores as they have threads, in 
 another, many times over; a figure is the median over these turns. Each contender works on the same parameters and data, and
 their losses and gradients are compared first: a difference of more than 1e-2 (float32) or 1e-8 (float64) of the greatest
 element ends the run. The ratio is the fastest peer's time divided by ours. `of peak` is scalar operations in a second through
-`bind`, divided by what a loop of multiply-adds reaches on the same cores.
+`bind`, divided by what a loop of multiply-adds reaches on one core in the same turns, times the threads.
 
     pip install -e .[bench]
     python -m benchmarks.everything                    # measures all tables and writes this page
@@ -59,7 +59,7 @@ def _page(files: Sequence[dict[str, Any]], profiles: Sequence[dict[str, Any]]) -
     busy = _busy(files)
     if busy > 1.1:
         yield f"**The machine was busy while this was measured**: a step took {busy:.1f} times its processor time (median over"
-        yield "the rows). Absolute times and shares of peak are that much too bad, and ratios near 1 are not settled.\n"
+        yield "the rows). Absolute times are that much too long, and ratios near 1 are not settled.\n"
     yield from _headline(files)
     for file in files:
         yield f"## {_title(file['setting'])}\n"
@@ -67,7 +67,7 @@ def _page(files: Sequence[dict[str, Any]], profiles: Sequence[dict[str, Any]]) -
     for file in files:
         yield from _extra(file)
     if profiles:
-        yield from section(profiles, machine["peak"])
+        yield from section(profiles)
     yield "## Compile times\n"
     yield from _compile_times(main["rows"])
     yield "## Method\n"
@@ -101,7 +101,6 @@ def _title(setting: dict[str, Any]) -> str:
 
 def _table(file: dict[str, Any]) -> Iterator[str]:
     rows, setting = file["rows"], file["setting"]
-    peak = file["machine"]["peak"] * setting["threads"]
     bound = not setting["forward_only"]
     names = ["network", "bpcompile", *(["bind"] if bound else []), "best peer", "ratio", *(["through bind"] if bound else []),
              "of peak", "the other peers"]  # fmt: skip
@@ -112,12 +111,15 @@ def _table(file: dict[str, Any]) -> Iterator[str]:
         best = r["best_peer"]
         others = [f"{k} {short(t)}" for k, t in times.items() if k not in ("bpcompile", "bind", best)]
         others += [f"{k} failed" for k in r["missing"]]
-        share = r["operations"] / times.get("bind", times["bpcompile"]) / peak
         cells = [r["title"], short(times["bpcompile"]), *([short(times["bind"])] if bound else []),
                  f"{best} {short(times[best])}" if best else "none", _ratio(r["ratio"]),
-                 *([_ratio(r["ratio_bind"])] if bound else []), f"{100 * share:.0f} %", ", ".join(others)]  # fmt: skip
+                 *([_ratio(r["ratio_bind"])] if bound else []), _percent(r["share"]), ", ".join(others)]  # fmt: skip
         yield "| " + " | ".join(cells) + " |"
     yield ""
+
+
+def _percent(part: float | None) -> str:
+    return "" if part is None else f"{100 * part:.0f} %"
 
 
 def _ratio(value: float | None) -> str:

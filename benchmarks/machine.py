@@ -10,10 +10,12 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 _PEAK = """
 #include <stddef.h>
@@ -89,7 +91,8 @@ def set_environment(threads: int) -> None:
 
 def describe(dtype: str) -> Machine:
     """Measure and ask."""
-    bits, peak = _measured_peak(dtype)
+    loop = peak_loop(dtype)
+    bits, peak = (loop.vector_bits, loop.best()) if loop else (0, 0.0)
     names = ("numpy", "torch", "jax", "scikit-learn", "casadi")
     versions = {"Python": platform.python_version(), "gcc": _gcc()}
     for name in names:
@@ -126,8 +129,27 @@ def _gcc() -> str:
         return "none"
 
 
-def _measured_peak(dtype: str) -> tuple[int, float]:
-    """Bits of a vector, and floating-point operations per second of one core (a multiply-add is two)."""
+@dataclass(frozen=True)
+class PeakLoop:
+    """A loop of multiply-adds in registers: nothing on one core does more operations in a second (a multiply-add is two)."""
+
+    call: Callable[[], Any]
+    operations: float
+    vector_bits: int
+
+    def best(self) -> float:
+        """Operations per second: the best of some calls."""
+        times = []
+        for _ in range(100):
+            start = time.thread_time()
+            self.call()
+            times.append(time.thread_time() - start)
+        return self.operations / min(times)
+
+
+@cache
+def peak_loop(dtype: str) -> PeakLoop | None:
+    """Compile the loop, of some 0.6 milliseconds; None without gcc."""
     real = "float" if dtype == "float32" else "double"
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder, "peak.c"), Path(folder, "peak.so")
@@ -137,13 +159,8 @@ def _measured_peak(dtype: str) -> tuple[int, float]:
         try:
             subprocess.run(["gcc", *flags, str(source), "-o", str(library)], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
-            return 0, 0.0
+            return None
         c = ctypes.CDLL(str(library))
-        c.peak.restype, c.peak.argtypes = ctypes.c_double, [ctypes.c_ssize_t]
-        lanes, count, best = int(c.lanes()), 2_000_000, float("inf")
-        for _ in range(15):
-            start = time.thread_time()
-            c.peak(count)
-            best = min(best, time.thread_time() - start)
-    size = 4 if dtype == "float32" else 8
-    return 8 * size * lanes, 2.0 * 12 * lanes * count / best
+    c.peak.restype, c.peak.argtypes = ctypes.c_double, [ctypes.c_ssize_t]
+    lanes, count = int(c.lanes()), 200_000
+    return PeakLoop(partial(c.peak, count), 2.0 * 12 * lanes * count, 8 * (4 if dtype == "float32" else 8) * lanes)

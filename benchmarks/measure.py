@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 import bpcompile as bp
-from benchmarks.machine import all_cores
+from benchmarks.machine import all_cores, peak_loop
 from benchmarks.networks import Row
 from benchmarks.peers import Contender, Problem, jax_jit, torch_compiled, torch_eager
 from bpcompile.commands.timing import Timing, timed
 
 OWN = ("bpcompile", "bind")
+PEAK = "multiply-adds"
 
 REST = 0.2
 """Seconds between contenders with several threads: those of OpenBLAS and OpenMP spin for a while after each call."""
@@ -36,12 +37,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Result:
-    """A row's times and facts."""
+    """A row's times and facts; ``peak`` are the operations per second of a loop of multiply-adds, in the same turns."""
 
     key: str
     title: str
     reach: float
     operations: float
+    peak: float
     compile_seconds: dict[str, float]
     timings: dict[str, Timing]
     missing: dict[str, str]
@@ -57,6 +59,11 @@ class Result:
         best = self.best_peer()
         return self.timings[best].median / self.timings[own].median if best and own in self.timings else float("nan")
 
+    def share(self) -> float:
+        """The part of the peak that is reached through ``bind``."""
+        own = self.timings.get("bind", self.timings["bpcompile"])
+        return self.operations / own.median / self.peak if self.peak else float("nan")
+
     def processor_ratio(self) -> float:
         """The same of the processor's time, which other processes disturb less."""
         times = {name: t.processor for name, t in self.timings.items()}
@@ -66,7 +73,7 @@ class Result:
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
         ratios = {"ratio": self.ratio(), "ratio_bind": self.ratio("bind"), "ratio_processor": self.processor_ratio()}
-        return {**asdict(self), "best_peer": self.best_peer(), **ratios}
+        return {**asdict(self), "best_peer": self.best_peer(), **ratios, "share": self.share()}
 
 
 def problem_of(row: Row, model: Any, setting: Setting) -> Problem:
@@ -107,9 +114,11 @@ def measure(row: Row, setting: Setting) -> Result:
             compile_seconds[name] = contender.seconds
             worst = max(worst, _disagreement(name, contender.read(contender.call()), reference, setting.dtype))
     rest = REST if setting.threads > 1 else 0.0
-    timings = timed({c.name: c.call for c in contenders}, setting.seconds, setting.rounds, rest)
+    calls, loop = {c.name: c.call for c in contenders}, peak_loop(setting.dtype)
+    timings = timed(calls | ({PEAK: loop.call} if loop else {}), setting.seconds, setting.rounds, rest)
+    peak = loop.operations / timings.pop(PEAK).median * setting.threads if loop else 0.0
     operations = (model.cost.forward_ops + (0 if setting.forward_only else model.cost.backward_ops)) * row.batch
-    return Result(row.key, row.title, row.reach, operations, compile_seconds, timings, missing, worst)
+    return Result(row.key, row.title, row.reach, operations, peak, compile_seconds, timings, missing, worst)
 
 
 def _own(model: Any, problem: Problem) -> Iterator[Contender]:

@@ -17,18 +17,17 @@ def header() -> str:
     )
 
 
-def line(result: Result, peak: float) -> str:
+def line(result: Result) -> str:
     """A row."""
     own = result.timings["bpcompile"]
     bind = result.timings.get("bind", own)
     best = result.best_peer()
     peer = short(result.timings[best].median) if best else "-"
-    share = result.operations / bind.median / peak if peak else float("nan")
     others = ", ".join(f"{k} {short(t.median)}" for k, t in result.timings.items() if k not in ("bpcompile", "bind", best))
     return (
         f"{result.key:22s} {short(own.median):>10s} {short(bind.median):>10s} {peer:>10s} {best:14s} {result.ratio():6.2f}"
-        f" {result.ratio('bind'):6.2f} {result.processor_ratio():6.2f} {result.reach:6.2f} {100 * share:4.0f}%  [{others}]"
-        f" least {short(own.least)} / {short(result.timings[best].least) if best else '-'}"
+        f" {result.ratio('bind'):6.2f} {result.processor_ratio():6.2f} {result.reach:6.2f} {100 * result.share():4.0f}%"
+        f"  [{others}] least {short(own.least)} / {short(result.timings[best].least) if best else '-'}"
     )
 
 
