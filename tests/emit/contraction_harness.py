@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bpcompile.emit.c.calls import KernelTable
 from bpcompile.emit.c.contraction import emit_contraction
-from bpcompile.emit.c.contraction_tiles import Tiles, instances, joined
 from bpcompile.emit.c.kernel_text import KernelText
 from bpcompile.emit.c.vector import functions_in, vector_preamble
 from bpcompile.nodes.expressions import Axis, Expr, axes_of, axis, const, load, node
@@ -140,14 +140,10 @@ class Compiled:
 def source(texts: Iterable[KernelText], dtype: str) -> str:
     """Give a C file with the kernels, each with an exported function ``NAME_run``."""
     texts = list(texts)
-    helpers: dict[str, None] = {}
-    families: set[str] = set()
-    tiles: Tiles = ()
+    table = KernelTable(dtype)
     body = []
     for text in texts:
-        helpers.update(dict.fromkeys(text.helpers))
-        families.update(text.families)
-        tiles = joined(tiles, text.tiles)
+        table.add(text)
         (phase,) = text.phases
         declared = ", ".join([*(a.declaration for a in text.arguments), "ptrdiff_t begin", "ptrdiff_t end"])
         passed, pointer = [], 0
@@ -165,7 +161,7 @@ def source(texts: Iterable[KernelText], dtype: str) -> str:
             f"    (void)n;\n    const ptrdiff_t count = {phase.units or '1'};\n"
             f"    for (ptrdiff_t k = 0; k < parts; k++) {text.name}({call});\n}}\n"
         )
-    whole = "\n".join([*helpers, *instances(tiles, families), *body])
+    whole = "\n".join([*table.shared_text(), *body])
     return vector_preamble(dtype, functions_in(whole)) + "\n" + whole
 
 

@@ -57,7 +57,9 @@ RUN_BLOCK: Final = 2048
 """Depths that are summed along runs before the lanes are added up."""
 LARGE_ROWS: Final = 480
 """Rows of the left operand that stay in the second-level cache with a block of their depth."""
-LARGE_MATRIX: Final = 1 << 19
+MANY_ROWS: Final = 2048
+"""Rows that share a panel where they are known: beyond the second-level cache, tiles ask for them ahead of time."""
+LARGE_MATRIX: Final = 1 << 18
 """Elements of a matrix from which its next part is asked for while this one is computed."""
 ROW_STEP: Final = 24
 """What rows of a block are a multiple of: the rows of a tile on every processor divide it."""
@@ -388,8 +390,8 @@ def _most_rows(plan: Plan) -> tuple[int | None, bool]:
     rows = size * (USUAL_BATCH if batch else 1)
     others, others_batch = count((*plan.outer, *plan.columns))
     strips = max(1, others * (USUAL_BATCH if others_batch else 1) // 48)
-    if strips >= 16 and (rows > LARGE_ROWS or batch):
-        return LARGE_ROWS, True
+    if strips >= 16 and (rows > MANY_ROWS or batch):
+        return (LARGE_ROWS if batch else MANY_ROWS), True
     if strips >= 16 or rows <= 96:
         return None if not batch else 960, False
     return (192 if rows >= 768 else 48), False
