@@ -113,7 +113,7 @@ def build(
     flags : sequence of str, optional
         The compiler's flags for the kernels; `default_flags` unless given.
     threads : int
-        With more than one, the extension is compiled and linked for POSIX threads.
+        With more than one, the extension is compiled and linked for POSIX threads; with one, without what divides work.
     time_limit : float
         Seconds that compiling may take.
     directory : Path, optional

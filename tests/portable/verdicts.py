@@ -23,9 +23,9 @@ COMPILERS = ("gcc", "clang")
 DIALECTS: tuple[tuple[str, ...], ...] = (
     (*PLAIN, *STRICT),
     ("-std=gnu11", *WARNINGS),
-    ("-std=gnu11", "-march=native", *WARNINGS),
+    ("-std=gnu11", "-march=native", "-DBP_SERIAL", *WARNINGS),
 )
-"""Strict C11; and the GNU extensions, for the least processor and for this one."""
+"""Strict C11; and the GNU extensions, for the least processor, and for this one with one thread."""
 
 
 def warnings(judged: Judged, dtype: str, compiler: str, optimizers: Sequence[int], folder: Path) -> list[str]:

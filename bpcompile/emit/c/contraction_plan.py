@@ -57,8 +57,9 @@ RUN_BLOCK: Final = 2048
 """Depths that are summed along runs before the lanes are added up."""
 LARGE_ROWS: Final = 480
 """Rows of the left operand that stay in the second-level cache with a block of their depth."""
-MANY_ROWS: Final = 2048
-"""Rows that share a panel where they are known: beyond the second-level cache, tiles ask for them ahead of time."""
+MANY_ROWS: Final = 1024
+"""Rows that share a panel where they are known: tiles ask ahead of time for those that fall out of the second-level cache.
+More would save a per cent, and leave too few units of work for many threads."""
 LARGE_MATRIX: Final = 1 << 18
 """Elements of a matrix from which its next part is asked for while this one is computed."""
 ROW_STEP: Final = 24
