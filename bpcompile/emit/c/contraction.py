@@ -71,7 +71,7 @@ def emit_contraction(
         (*(_helper(part) for part in needed), *writer.helpers),
         tuple(part for part in needed if part in FAMILIES),
         tiles_of(plan, str(data["family"]), dtype),
-        _dot_depth(plan) if "dots" in needed else 0,
+        _dot_depth(plan),
     )
 
 
@@ -282,8 +282,9 @@ def _halo_lines(plan: Plan) -> list[str]:
 
 
 def _dot_depth(plan: Plan) -> int:
+    """A number that divides the depth of the plan's sums along it; 0 where lanes never run along the depth."""
     depth, batch = count(plan.depth)
-    return 1 if batch or plan.halo else depth
+    return 0 if not plan.dot else 1 if batch else depth
 
 
 def _depths_text(plan: Plan) -> str:
