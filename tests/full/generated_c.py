@@ -1,7 +1,8 @@
 """Judge the C of all examples and of many random networks: ``python -m tests.full.generated_c [PART ...] [--random 50]``.
 
 Parts are ``text``, ``needs``, ``warnings``, ``arrays``, ``sanitizers``, ``valgrind`` and ``processors``; all of them unless
-some are named. Prints what is wrong, adds the figures to a summary (``--summary``, JSON) and writes docs/generated_c.md from it.
+some are named. Prints what is wrong, adds the figures to a summary (``--summary``, JSON) and writes docs/generated_c.md from it,
+unless only some examples or targets were asked for: a quick look must not take the place of the whole.
 Compilers, emulators and processors that are missing are named, and nothing is said about them.
 """
 
@@ -41,7 +42,7 @@ ones, each with its predictions, every gradient there is, and an epoch of traini
 {rows}
 
 - *No warnings*: `-Wall -Wextra -Wconversion -Wdouble-promotion -Wshadow -Werror`; with `-std=c11 -Wpedantic` and no GNU
-  extensions, and with `-std=gnu11` for the least processor and for this one; the thread pool and the header as well.
+  extensions, and with `-std=gnu11` for the least processor and, with one thread, for this one; the pool and the header as well.
 - *Needs only mathematics*: the object refers to functions of `math.h`, to `memcpy` and its like, and to nothing else; for
   an ARM Cortex-M4 too, a processor for devices, where 64-bit floats are the compiler's own affair.
 - *Within its arrays*: each array lies between two pages that cannot be touched, once at the end of its memory and once at
@@ -154,7 +155,8 @@ def main() -> int:
         for title, row in _judge(c for c in checks if options.target is None or options.target in c.title):
             figures[title] = asdict(row)
             options.summary.write_text(json.dumps(figures, indent=1) + "\n")
-            (DOCS / "generated_c.md").write_text(page(figures))
+            if options.only is None and options.target is None:
+                (DOCS / "generated_c.md").write_text(page(figures))
             wrong[title] = row.wrong
     return int(any(wrong.values()))
 
