@@ -283,8 +283,7 @@ def _halo_lines(plan: Plan) -> list[str]:
 
 def _dot_depth(plan: Plan) -> int:
     """A number that divides the depth of the plan's sums along it; 0 where lanes never run along the depth."""
-    depth, batch = count(plan.depth)
-    return 0 if not plan.dot else 1 if batch else depth
+    return count(plan.depth)[0] if plan.dot else 0  # for each example, where the depth has the batch
 
 
 def _depths_text(plan: Plan) -> str:
