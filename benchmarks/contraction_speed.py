@@ -7,7 +7,6 @@ select the rows whose name contains one of them.
 from __future__ import annotations
 
 import ctypes
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,32 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.emit.contraction_harness import NATIVE, Case, arrange, build, compile_cases, random_arrays
-
-PEAK = """
-#include <stddef.h>
-#if defined(__AVX512F__)
-#define BYTES 64
-#elif defined(__AVX__)
-#define BYTES 32
-#else
-#define BYTES 16
-#endif
-typedef REAL vector __attribute__((vector_size(BYTES)));
-double peak(ptrdiff_t count) {
-    vector a[12], x = {0}, y = {0}, sum = {0};
-    x += (REAL)1.0000001, y += (REAL)1e-9;
-    for (int i = 0; i < 12; i++) a[i] = x + (REAL)i;
-    vector a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3], a4 = a[4], a5 = a[5], a6 = a[6], a7 = a[7], a8 = a[8], a9 = a[9],
-           a10 = a[10], a11 = a[11];
-    for (ptrdiff_t k = 0; k < count; k++) {
-        a0 = a0 * x + y; a1 = a1 * x + y; a2 = a2 * x + y; a3 = a3 * x + y; a4 = a4 * x + y; a5 = a5 * x + y;
-        a6 = a6 * x + y; a7 = a7 * x + y; a8 = a8 * x + y; a9 = a9 * x + y; a10 = a10 * x + y; a11 = a11 * x + y;
-    }
-    sum = a0 + a1 + a2 + a3 + a4 + a5 + a6 + a7 + a8 + a9 + a10 + a11;
-    return (double)sum[0] + 12.0 * BYTES / sizeof(REAL);
-}
-"""
+from benchmarks.machine import peak_loop
+from tests.emit.contraction_harness import Case, arrange, build, compile_cases, random_arrays
 
 
 def dense(name: str, n: int, i: int, o: int) -> list[tuple[str, Case, int]]:
@@ -109,21 +84,6 @@ def seconds(call: Callable[[], object], least: float = 0.05) -> float:
     return best
 
 
-def measured_peak(folder: Path, dtype: str) -> float:
-    """Give multiply-adds per second of one core."""
-    (folder / "peak.c").write_text(PEAK)
-    real = "float" if dtype == "float32" else "double"
-    subprocess.run(
-        ["gcc", "-shared", "-fPIC", *NATIVE, f"-DREAL={real}", str(folder / "peak.c"), "-o", str(folder / "peak.so")],
-        check=True,
-    )
-    peak = ctypes.CDLL(str(folder / "peak.so")).peak
-    peak.restype, peak.argtypes = ctypes.c_double, [ctypes.c_ssize_t]
-    lanes = round(peak(0) - sum(range(12)) - 12)
-    count = 2_000_000
-    return float(count * lanes / min(seconds(lambda: peak(count)) for _ in range(5)))
-
-
 def main() -> None:
     """Print the table."""
     words = [w for w in sys.argv[1:] if not w.startswith("float")]
@@ -134,7 +94,8 @@ def main() -> None:
         start = time.perf_counter()
         kernels = compile_cases([case for _, case, _ in chosen], dtype, folder)
         print(f"{len(kernels)} kernels written and compiled in {time.perf_counter() - start:.2f} s")
-        peak = measured_peak(folder, dtype)
+        loop = peak_loop(dtype)
+        peak = loop.best() / 2 if loop else float("nan")
         print(f"peak {peak * 1e-9:.1f} G multiply-adds/s, {dtype}")
         for (title, case, n), kernel in zip(chosen, kernels, strict=True):
             built = build(case)
