@@ -154,9 +154,9 @@ def _unsigned(value: int, dtype: str) -> str:
 
 
 def _polynomial(dtype: str) -> Callable[..., str]:
-    def polynomial(target: str, variable: str, name: str, ctype: str = "vreal") -> str:
-        """Print statements that evaluate a polynomial by Horner's rule."""
-        first, second, *rest = reversed(COEFFICIENTS[dtype][name])
+    def polynomial(target: str, variable: str, name: str, times: int = 1, ctype: str = "vreal") -> str:
+        """Print statements that evaluate ``times * p(times * variable)`` by Horner's rule."""
+        first, second, *rest = reversed([c * times ** (k + 1) for k, c in enumerate(COEFFICIENTS[dtype][name])])
         lines = [f"{ctype} {target} = {variable} * {real_literal(first, dtype)} {_signed(second, dtype)};"]
         lines.extend(f"{target} = {target} * {variable} {_signed(number, dtype)};" for number in rest)
         return "\n".join(f"    {line}" for line in lines)

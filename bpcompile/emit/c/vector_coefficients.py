@@ -26,6 +26,7 @@ COEFFICIENTS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
         shift 0x1.8p23
         log2_e 0x1.715476p0
         log10_e 0x1.bcb7b2p-2
+        ln2 0x1.62e43p-1
         ln2_high 0x1.62e4p-1
         ln2_low 0x1.7f7d1cp-20
         log10_2_high 0x1.344p-2
@@ -59,7 +60,6 @@ COEFFICIENTS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
         two_thirds_log2_e 0x1.ec709ep-1
         two_thirds_log2_e_high 0x1.ec6p-1
         two_thirds_log2_e_low 0x1.09dc3ap-13
-        pow_ln2 0x1.62e43p-1
         pow_ln2_high 0x1.62ep-1
         pow_ln2_low 0x1.0bfbe8p-15
         pi 0x1.921fb6p1
@@ -81,6 +81,7 @@ COEFFICIENTS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
         shift 0x1.8p52
         log2_e 0x1.71547652b82fep0
         log10_e 0x1.bcb7b1526e50ep-2
+        ln2 0x1.62e42fefa39efp-1
         ln2_high 0x1.62e42fefa2p-1
         ln2_low 0x1.9ef35793c7673p-41
         log10_2_high 0x1.34413509f6p-2
@@ -118,7 +119,6 @@ COEFFICIENTS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
         two_thirds_log2_e 0x1.ec709dc3a03fdp-1
         two_thirds_log2_e_high 0x1.ec709d8p-1
         two_thirds_log2_e_low 0x1.0e80ff5d27f05p-27
-        pow_ln2 0x1.62e42fefa39efp-1
         pow_ln2_high 0x1.62e42f8p-1
         pow_ln2_low 0x1.be8e7bcd5e4f2p-27
         pi 0x1.921fb54442d18p1
