@@ -25,7 +25,8 @@ def plan(rows: int | None, columns: int | None, **others: Any) -> Any:
     kernel = SimpleNamespace(panels="")
     found = {"kernel": kernel, "rows": (Axis("r", rows),), "columns": (Axis("c", columns),), "row_block": None, "direct": True,
              "run": 0, "pieces": 0, "dot": False, "dot_rows": 0, "piece_vectors": 3}  # fmt: skip
-    return SimpleNamespace(**(found | others))
+    found |= others
+    return SimpleNamespace(**({"serial_rows": found["row_block"]} | found))
 
 
 def called(rows: int, columns: int, block: int | None, file: RegisterFile, lanes: int) -> set[tuple[int, int]]:
@@ -50,6 +51,14 @@ def test_tiles_are_those_that_the_loops_call(file: RegisterFile) -> None:
                 listed = tiles_of(plan(rows, columns, row_block=block), "steps", "float64")[number]
                 wanted = set().union(*(called(rows, columns, block, file, lanes) for lanes in file.lanes("float64")))
                 assert listed == {("steps", r, v) for r, v in wanted}, (rows, columns, block)
+
+
+@pytest.mark.parametrize("file", REGISTER_FILES, ids=lambda f: f.test)
+def test_tiles_serve_one_thread_and_several(file: RegisterFile) -> None:
+    listed = tiles_of(plan(150, 16, row_block=79, serial_rows=152), "steps", "float64")[REGISTER_FILES.index(file)]
+    lanes = file.lanes("float64")
+    wanted = set().union(*(called(150, 16, block, file, each) for block in (79, 152) for each in lanes))
+    assert listed == {("steps", r, v) for r, v in wanted}
 
 
 def test_a_batch_may_have_any_number_of_rows() -> None:

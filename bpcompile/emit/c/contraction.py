@@ -139,13 +139,13 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "columns": count_text(plan.columns),
         "depths": _depths_text(plan),
         "run": plan.run,
-        "row_block": plan.row_block,
+        "row_block": _row_block_text(plan),
         "even_rows": plan.direct and not plan.turned and count(plan.rows)[1] and plan.row_block is not None,
         "block_step": ROW_STEP,
         "depth_block": plan.depth_block,
         "depths_first": plan.depths_first,
         "strips_first": plan.strips_first,
-        "sum_rows": plan.row_block if (plan.blocks and not plan.direct) or finish_back else "BP_TILE_ROWS",
+        "sum_rows": "ROWS" if (plan.blocks and not plan.direct) or finish_back else "BP_TILE_ROWS",
         "left": left,
         "right": right,
         "target": target,
@@ -256,6 +256,13 @@ def _strips_text(plan: Plan, columns: str) -> str:
     return f"({_by_pieces_text(plan)} ? BP_PARTS(BP_PIECES({columns}, {plan.pieces}), {width} / LANES) : {whole})"
 
 
+def _row_block_text(plan: Plan) -> str:
+    """C text of the rows of a unit of work; empty for all of them."""
+    if plan.row_block is None:
+        return ""
+    return str(plan.row_block) if plan.serial_rows == plan.row_block else f"(BP_SERIAL ? {plan.serial_rows} : {plan.row_block})"
+
+
 def _by_pieces_text(plan: Plan) -> str:
     return f"BP_BY_PIECES({plan.pieces}, {count_text(plan.rows)})"
 
@@ -308,7 +315,7 @@ def _units_text(plan: Plan) -> str:
     size, batch = count(plan.outer)
     parts = [str(size) if not batch else f"n * {size}", _strips_text(plan, count_text(plan.columns))]
     if plan.row_block is not None:
-        parts.append(f"BP_PARTS({count_text(plan.rows)}, {plan.row_block})")
+        parts.append(f"BP_PARTS({count_text(plan.rows)}, {_row_block_text(plan)})")
     return " * ".join(p for p in parts if p != "1") or "1"
 
 

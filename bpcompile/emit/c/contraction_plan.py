@@ -95,6 +95,7 @@ class Plan:
     ``halo``: the stretch of depth that a strip of columns goes through, its axis outermost, ends where only zeros are left;
     ``piece_vectors``: the most pieces in a strip. ``prefetch``: the next panel's memory, (``prefetch_target``) the next
     tile's, and (``prefetch_left``) what the next unit reads of the left operand, is asked for ahead of time.
+    ``serial_rows``: the rows of a unit of work, instead of ``row_block``, where there are no threads to share with.
     """
 
     kernel: Contraction
@@ -127,6 +128,7 @@ class Plan:
     halo: Halo | None = None
     piece_vectors: int = MOST_VECTORS
     limits: Limits = DEFAULTS
+    serial_rows: int | None = None
 
     @property
     def left_rows(self) -> tuple[Span, ...]:
@@ -299,6 +301,7 @@ def _with_tiles(plan: Plan) -> Plan:
         size, depth_block = size // run, max(1, RUN_BLOCK // run)
     blocks = batch or size > depth_block
     row_block, strips_first = _row_block(plan, blocks)
+    serial_rows = _turned_rows(plan, 1) if plan.turned else row_block
     # Where units share the operands, a block of them stays in cache while all units use it.
     target = (*plan.outer, *plan.rows, *plan.columns)
     streamed = packing in ("rows", "transposed") and not plan.turned and not strips_first and goes_by(target, plan.depth)
@@ -308,7 +311,7 @@ def _with_tiles(plan: Plan) -> Plan:
     left_lines = depths_first and streamed and single_stride(plan.left_rows) == 1 and not tables
     return replace(
         plan, packing=packing, dot=dot, in_place=in_place, tables=tables, depth_block=depth_block, row_block=row_block, run=run,
-        pieces=pieces, strips_first=strips_first, depths_first=depths_first,
+        pieces=pieces, strips_first=strips_first, depths_first=depths_first, serial_rows=serial_rows,
         prefetch=packing in ("rows", "transposed") and None not in (columns, depth) and not plan.turned
         and _large(plan.columns, plan.depth),
         prefetch_target=plan.direct and _large(plan.rows, plan.columns), prefetch_left=left_lines,
@@ -376,7 +379,7 @@ def _row_block(plan: Plan, blocks: bool) -> tuple[int | None, bool]:
     are cut, and all strips use one block of them before the next.
     """
     if plan.turned:
-        return _turned_rows(plan), False
+        return _turned_rows(plan, 1 if plan.outer else 2), False
     if not plan.direct and blocks:
         return LOCAL_ROWS, False
     most, strips_first = _most_rows(plan)
@@ -398,10 +401,10 @@ def _most_rows(plan: Plan) -> tuple[int | None, bool]:
     return (192 if rows >= 768 else 48), False
 
 
-def _turned_rows(plan: Plan) -> int:
-    """Rows that share a panel of turned squares: enough to pay for it, and a unit of work for each of two threads."""
+def _turned_rows(plan: Plan, threads: int) -> int:
+    """Rows that share a panel of turned squares: enough to pay for it, and a unit of work for each of so many threads."""
     size, _ = count(plan.rows)
-    blocks = max(-(-size // TURNED_ROWS), 2 if size >= 96 and count(plan.columns)[0] <= 48 else 1)
+    blocks = max(-(-size // TURNED_ROWS), threads if size >= 96 and count(plan.columns)[0] <= 48 else 1)
     step = WIDEST if plan.stored else 8
     return (size + step * blocks - 1) // (step * blocks) * step
 

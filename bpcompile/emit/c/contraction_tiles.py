@@ -90,8 +90,8 @@ def _heights(plan: Plan, most: int | None) -> Collection[int]:
     rows, batch = count(plan.rows)
     if batch:
         return range(1, (most or 2 * DOT_ROWS) + 1)
-    block = min(plan.row_block or rows, rows)
-    segments = (block, rows % block)
+    blocks = {min(block or rows, rows) for block in (plan.row_block, plan.serial_rows)}
+    segments = {s for block in blocks for s in (block, rows % block)}
     if most is None:
         return {s for s in segments if s}
     return {h for s in segments for h in (min(s, most), s % most) if h}
