@@ -7,7 +7,7 @@ of zeros, and not one value for each pair. ``x[(t + k) % 64]`` is a copy whose e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -56,7 +56,8 @@ def operand_axes(e: Expr, fixed: Collection[Axis]) -> dict[Axis, tuple[Expr, Axi
     """How a tensor that holds the expression would be indexed.
 
     For each axis of the expression: the affine form it is used through, the axis of the new tensor, and the least value
-    of the form. Nothing if some axes are used through several forms.
+    of the form. Nothing if some axes are used through several forms. A form may consist of others: ``6*(h - p) + (w - q)`` is
+    the place of ``[h - p, w - q]`` in a flat tensor.
     """
     forms: dict[Terms, None] = {}
     for part in _integer_parts(e):
@@ -66,9 +67,12 @@ def operand_axes(e: Expr, fixed: Collection[Axis]) -> dict[Axis, tuple[Expr, Axi
         own, _ = _direction(form, fixed)
         if own:
             forms[own] = None
+    simple = _simple_forms(forms)
+    if simple is None:
+        return None
     found: dict[Axis, tuple[Expr, Axis, int]] = {}
     taken = {a.name for a in axes_of(e)}
-    for form_terms in forms:
+    for form_terms in simple:
         combined = from_affine(Affine(0, form_terms))
         low, high = interval(combined)
         axes = [t.value for t, _ in form_terms]
@@ -79,11 +83,35 @@ def operand_axes(e: Expr, fixed: Collection[Axis]) -> dict[Axis, tuple[Expr, Axi
         else:
             new = fresh_axis(Axis(axes[0].name, int(high - low) + 1), taken)
             taken.add(new.name)
-        for a in axes:
-            if a in found and found[a][0] is not combined:
-                return None
-            found[a] = (combined, new, int(low))
+        found.update(dict.fromkeys(axes, (combined, new, int(low))))
     return found
+
+
+def _simple_forms(forms: Iterable[Terms]) -> list[Terms] | None:
+    """Forms without an axis in common of which all are made; nothing if there are none."""
+    simple: list[Terms] = []
+    for form in sorted(forms, key=lambda terms: (len(terms), sum(abs(c) for _, c in terms))):
+        parts = _parts(form, simple)
+        if parts is None:
+            return None
+        multiples, left = parts
+        simple += [((t, 1),) for t, _ in left] if multiples else [form]
+    return simple
+
+
+def _parts(form: Terms, simple: Iterable[Terms]) -> tuple[list[tuple[Terms, int]], Terms] | None:
+    """A form as multiples of simple ones, and the terms that are left; nothing if one of those has an axis in common only."""
+    left = dict(form)
+    multiples: list[tuple[Terms, int]] = []
+    for other in simple:
+        shared = [(left.pop(t), c) for t, c in other if t in left]
+        if not shared:
+            continue
+        factor = shared[0][0] // shared[0][1]
+        if len(shared) < len(other) or any(c * factor != own for own, c in shared):
+            return None
+        multiples.append((other, factor))
+    return multiples, tuple(left.items())
 
 
 def _direction(form: Affine, fixed: Collection[Axis]) -> tuple[Terms, int]:
@@ -166,10 +194,10 @@ def _over_new_axes(
             own, sign = _direction(form, fixed)
             bound = {t for t, _ in own}
             rest = tuple((go(t) if t.op in ("load", *DIVISIONS) else t, c) for t, c in form.terms if t not in bound)
-            if not own:
-                return from_affine(Affine(form.constant, rest))
-            new, low = values[own]
-            return from_affine(Affine(form.constant + sign * low, ((axis(new), sign), *rest)))
+            multiples, _ = _parts(own, values) or ([], ())
+            places = [(*values[simple], sign * factor) for simple, factor in multiples]
+            constant = form.constant + sum(factor * low for _, low, factor in places)
+            return from_affine(Affine(constant, (*((axis(new), factor) for new, _, factor in places), *rest)))
         args = tuple(go(a) for a in x.args)
         return x if args == x.args else node(x.op, args, x.value)
 
