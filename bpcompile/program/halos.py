@@ -7,7 +7,7 @@ axis of its result, and one of its depth, between which bounds their sum has to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from bpcompile.nodes.affine import affine
@@ -28,7 +28,8 @@ def with_halos(program: Program, steps: Sequence[ScheduledStep]) -> tuple[Schedu
     def noted(kernel: Kernel) -> Kernel:
         if not isinstance(kernel, Contraction):
             return kernel
-        return replace(kernel, halo=next(_halos(kernel, padded), None))
+        read = (e for e in (kernel.left, kernel.right) if e.value[0] in padded)
+        return replace(kernel, halo=next((h for e in read for h in halos(kernel, e, padded[e.value[0]])), None))
 
     return tuple(
         replace(step, body=tuple(map(noted, step.body))) if isinstance(step, KernelLoop | BatchLoop) else noted(step)
@@ -41,25 +42,45 @@ def zero_outside(s: Statement) -> Bounds:
     if not s.plain or s.accumulate or s.reduce:
         return {}
     found: Bounds = {}
+    for condition in _conditions(s):
+        bound = _bound(condition, s)
+        if bound:
+            a, low, high = bound
+            found[a] = (max(low, found.get(a, bound[1:])[0]), min(high, found.get(a, bound[1:])[1]))
+    return {a: b for a, b in found.items() if b != (0, a.extent)}
+
+
+def copied(s: Statement) -> Expr | None:
+    """The load whose values a padded copy holds within its bounds, if it holds nothing else."""
     body = s.body
     while body.op == "where" and _zero(body.args[2]):
-        for condition in _all_of(body.args[0]):
-            if condition.op not in ("lt", "le") or any(e.kind != "int" for e in condition.args):
-                continue
-            # between the sides: 0 <= right - left - (1 if strict)
-            form = affine(condition.args[1])
-            left = affine(condition.args[0])
-            terms = [*form.terms, *((t, -c) for t, c in left.terms)]
-            if len(terms) != 1 or terms[0][0].op != "axis" or abs(terms[0][1]) != 1:
-                continue
-            a, sign = terms[0][0].value, terms[0][1]
-            rest = form.constant - left.constant - (condition.op == "lt")
-            if a not in s.axes or a.extent is None:
-                continue
-            low, high = found.get(a, (0, a.extent))
-            found[a] = (max(low, -rest), high) if sign == 1 else (low, min(high, rest + 1))
         body = body.args[1]
-    return {a: b for a, b in found.items() if b != (0, a.extent)}
+    return body if body.op == "load" and all(_bound(c, s) for c in _conditions(s)) else None
+
+
+def _conditions(s: Statement) -> Iterator[Expr]:
+    """What has to hold where a statement's value is not zero."""
+    body = s.body
+    while body.op == "where" and _zero(body.args[2]):
+        yield from _all_of(body.args[0])
+        body = body.args[1]
+
+
+def _bound(condition: Expr, s: Statement) -> tuple[Axis, int, int] | None:
+    """The axis that a condition bounds, and its values there."""
+    if condition.op not in ("lt", "le") or any(e.kind != "int" for e in condition.args):
+        return None
+    # between the sides: 0 <= right - left - (1 if strict)
+    form = affine(condition.args[1])
+    left = affine(condition.args[0])
+    terms = [*form.terms, *((t, -c) for t, c in left.terms)]
+    if len(terms) != 1 or terms[0][0].op != "axis" or abs(terms[0][1]) != 1:
+        return None
+    a, sign = terms[0][0].value, terms[0][1]
+    rest = form.constant - left.constant - (condition.op == "lt")
+    if a not in s.axes or a.extent is None:
+        return None
+    return (a, max(0, -rest), a.extent) if sign == 1 else (a, 0, min(a.extent, rest + 1))
 
 
 def _all_of(condition: Expr) -> Iterator[Expr]:
@@ -74,21 +95,17 @@ def _zero(e: Expr) -> bool:
     return e.op == "const" and bool(e.value == 0)
 
 
-def _halos(kernel: Contraction, padded: Mapping[str, Statement]) -> Iterator[Halo]:
-    """The bounds on an axis of the rows or columns and one of the depth, outermost dimensions first."""
-    for operand in (kernel.left, kernel.right):
-        definition = padded.get(operand.value[0])
-        if definition is None:
+def halos(kernel: Contraction, operand: Expr, copy: Statement) -> Iterator[Halo]:
+    """The bounds on an axis of the rows or columns and one of the depth, outermost dimensions of a padded operand first."""
+    bounds = zero_outside(copy)
+    for subscript, a in zip(operand.args, copy.axes, strict=True):
+        terms = affine(subscript).terms
+        if a not in bounds or len(terms) != 2:
             continue
-        bounds = zero_outside(definition)
-        for subscript, a in zip(operand.args, definition.axes, strict=True):
-            terms = affine(subscript).terms
-            if a not in bounds or len(terms) != 2:
-                continue
-            inner = next((t.value for t, c in terms if t.value in kernel.depth and abs(c) == 1), None)
-            outer = next((t.value for t, c in terms if t.value not in kernel.depth and c == 1), None)
-            if inner is None or outer is None:
-                continue
-            sign = next(c for t, c in terms if t.value == inner)
-            low, high = (bound - affine(subscript).constant for bound in bounds[a])
-            yield Halo(outer, inner, sign, low, high)
+        inner = next((t.value for t, c in terms if t.value in kernel.depth and abs(c) == 1), None)
+        outer = next((t.value for t, c in terms if t.value not in kernel.depth and c == 1), None)
+        if inner is None or outer is None:
+            continue
+        sign = next(c for t, c in terms if t.value == inner)
+        low, high = (bound - affine(subscript).constant for bound in bounds[a])
+        yield Halo(outer, inner, sign, low, high)

@@ -40,7 +40,8 @@ Interval = tuple[int, int]
 def kernel_statements(kernel: Kernel) -> tuple[Statement, ...]:
     """The statements of a kernel in the order in which they run."""
     if isinstance(kernel, Contraction):
-        return (kernel.statement, *kernel.epilogue)
+        copy = (kernel.across.copy,) if kernel.across and kernel.across.copy else ()
+        return (*copy, kernel.statement, *kernel.epilogue)
     return kernel.statements if isinstance(kernel, Nest) else ()
 
 
@@ -82,7 +83,7 @@ def _localized(kernel: Kernel, tensors: Mapping[str, Tensor], users: Mapping[str
     if isinstance(kernel, Clear | Pack):
         return kernel
     statements = kernel_statements(kernel)
-    own = statements[0].axes if isinstance(kernel, Contraction) else kernel.axes
+    own = kernel.statement.axes if isinstance(kernel, Contraction) else kernel.axes
     # A value that an epilogue adds to has to be somewhere.
     added = {s.target for s in statements if s.accumulate} if isinstance(kernel, Contraction) else set()
     local = [
@@ -91,7 +92,13 @@ def _localized(kernel: Kernel, tensors: Mapping[str, Tensor], users: Mapping[str
         if tensors[name].role == "temporary" and users[name] == 1 and name not in added
         and _stays(name, kernel, statements, own, tensors[name])
     ]  # fmt: skip
-    return replace(kernel, local=frozenset(local))
+    return replace(kernel, local=frozenset((*local, *_own_copy(kernel))))
+
+
+def _own_copy(kernel: Nest | Contraction) -> tuple[str, ...]:
+    """The padded copy that a contraction makes for itself, of one example at a time."""
+    across = kernel.across if isinstance(kernel, Contraction) else None
+    return (across.copy.target,) if across and across.copy else ()
 
 
 def _groups(name: str, kernel: Nest | Contraction) -> set[int]:
@@ -136,10 +143,11 @@ def _strides(tensor: Tensor) -> tuple[int, ...]:
 
 def _local_strides(name: str, kernel: Nest | Contraction, tensor: Tensor) -> tuple[int, ...]:
     """Strides inside one kernel: zero along its own axes, and everywhere for what lives inside one inner iteration."""
-    statements = kernel_statements(kernel)
-    first = next(s for s in statements if s.target == name)
+    if name in _own_copy(kernel):
+        return tuple(step if extent else 0 for step, extent in zip(_strides(tensor), tensor.shape, strict=True))
     if isinstance(kernel, Contraction):
         return (0,) * len(tensor.shape)
+    first = next(s for s in kernel.statements if s.target == name)
     shared = set(kernel.axes) | (set(first.axes) if len(_groups(name, kernel)) == 1 else set())
     strides = [0] * len(tensor.shape)
     step = 1

@@ -11,6 +11,7 @@ from dataclasses import replace
 from bpcompile.nodes.access import covers, elements
 from bpcompile.nodes.statements import Program
 from bpcompile.program.accumulate import settle_accumulations
+from bpcompile.program.across import across_examples
 from bpcompile.program.borders import with_borders
 from bpcompile.program.fuse import fuse
 from bpcompile.program.halos import with_halos
@@ -36,7 +37,7 @@ def schedule(program: Program, offsets: Mapping[str, int] | None = None) -> Sche
         without it they follow each other in the order of ``program.tensors``.
     """
     settled = along_whole_axes(in_tiles(assign_parts(settle_accumulations(program))))
-    kernels = with_borders(in_portions(fuse(settled), settled.tensors))
+    kernels = with_borders(across_examples(settled, in_portions(fuse(settled), settled.tensors)))
     settled, packed = with_panels(settled, _with_clears(settled, kernels))
     steps = side_by_side(localize(settled, with_halos(settled, packed)), settled.tensors)
     places, fixed, batch = place(settled, steps, flat_offsets(program) if offsets is None else offsets)

@@ -15,10 +15,14 @@ import pytest
 from bpcompile import build, driver, model, nonfinite
 from bpcompile.build import Source
 from bpcompile.calculus import repeats
+from bpcompile.emit.c import contraction
 from bpcompile.errors import TrainingError
+from bpcompile.program import schedule
+from bpcompile.program.schedule_types import Across, Contraction, Halo
 from bpcompile.toolchain import processor
 from bpcompile.training import optimizers
 from bpcompile.training.optimizers import Optimizer
+from tests.emit import test_across
 from tests.mutation.mutants import Patch
 from tests.program import test_unroll
 from tests.toolchain.test_build import TestBuild
@@ -124,6 +128,44 @@ EPOCHS = [
 ]  # fmt: skip
 
 
+# --- lanes across examples ------------------------------------------------------------------------------------------------
+
+
+def _other(change: Callable[[Across], Across]) -> Callable[[Patch], None]:
+    """Contractions are told something else of what lanes across examples may leave out."""
+
+    def apply(patch: Patch) -> None:
+        original = schedule.across_examples
+
+        def changed(program: Any, steps: Any) -> Any:
+            made = original(program, steps)
+            return tuple(
+                dataclasses.replace(s, across=change(s.across)) if isinstance(s, Contraction) and s.across else s for s in made
+            )
+
+        patch.setattr(schedule, "across_examples", changed)
+
+    return apply
+
+
+def _shorter(halo: Halo | None) -> Halo | None:
+    return halo and dataclasses.replace(halo, high=halo.high - 1)
+
+
+EVERY_BATCH = partial(test_across.test_every_batch_agrees_with_the_reference, "padded", "float64")
+ACROSS = [
+    Unseen("along the line, a product left out that is not zero", EVERY_BATCH, "every batch agrees with NumPy",
+           _other(lambda a: dataclasses.replace(a, along=_shorter(a.along)))),
+    Unseen("beside the line, a product left out that is not zero", EVERY_BATCH, "every batch agrees with NumPy",
+           _other(lambda a: dataclasses.replace(a, beside=_shorter(a.beside)))),
+    Unseen("the positions on a line change places", EVERY_BATCH, "every batch agrees with NumPy",
+           lambda patch: patch.setattr(Across, "windows", lambda self, old=Across.windows: old(self)[::-1])),
+    Unseen("a padded copy is that of the example before", EVERY_BATCH, "every batch agrees with NumPy",
+           lambda patch: patch.setattr(contraction, "copied_example", lambda *a, old=contraction.copied_example:
+                                       dataclasses.replace(old(*a), example="n"))),
+]  # fmt: skip
+
+
 # --- the cache, guards, copies --------------------------------------------------------------------------------------------
 
 
@@ -203,6 +245,7 @@ REST = [
 
 
 PARTS: dict[str, list[Unseen]] = {
+    "Lanes across examples": ACROSS,
     "Updates of optimizers": [*OPTIMIZERS, *EPOCHS],
     "The cache, copies of layers, guards": [*CACHE, *REST],
 }

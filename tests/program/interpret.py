@@ -249,14 +249,36 @@ def _run_kernel(
             machine.write(kernel.panels, index, math.nan)
     elif isinstance(kernel, Contraction):
         assert set(kernel.batch + kernel.rows + kernel.columns) == set(kernel.statement.axes)
+        copied = _copied(machine, kernel, local)
         for point in machine.points(kernel.statement.axes, env, backwards=True):
             local.clear()
+            local.update(copied(point))
             machine.element(kernel.statement, point)
             for s in kernel.epilogue:
                 assert s.axes == kernel.statement.axes or set(s.axes) == set(kernel.statement.axes)
                 machine.element(s, point)
     else:
         _run_nest(machine, kernel, env, local)
+
+
+def _copied(machine: Interpreter, kernel: Contraction, local: dict[Any, Number]) -> Callable[[Env], Mapping[Any, Number]]:
+    """The padded copy of the example at which a contraction is: it has room for one."""
+    copy = kernel.across.copy if kernel.across else None
+    batch = next((a for a in kernel.statement.axes if a.extent is None), None)
+    kept: dict[int, dict[Any, Number]] = {}
+
+    def at(point: Env) -> Mapping[Any, Number]:
+        if copy is None or batch is None:
+            return {}
+        if point[batch] not in kept:
+            kept.clear()
+            own = next(a for a in copy.axes if a.extent is None)
+            for place in machine.points(tuple(a for a in copy.axes if a is not own), {own: point[batch]}):
+                machine.element(copy, place)
+            kept[point[batch]] = dict(local)
+        return kept[point[batch]]
+
+    return at
 
 
 def _run_nest(machine: Interpreter, nest: Nest, env: Env, local: dict[Any, Number]) -> None:

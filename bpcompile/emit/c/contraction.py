@@ -15,12 +15,13 @@ from functools import cache
 
 from bpcompile.emit.c.access import index_text, offset
 from bpcompile.emit.c.affine import Affine
+from bpcompile.emit.c.contraction_across import across_data, copied_example, own_copy
 from bpcompile.emit.c.contraction_axes import count, count_text, digits, odometer, offset_text, single_stride, spans
 from bpcompile.emit.c.contraction_epilogue import finish_tile
 from bpcompile.emit.c.contraction_example import one_row
 from bpcompile.emit.c.contraction_panels import pack_text, panel_elements, reads_panels
 from bpcompile.emit.c.contraction_plan import ROW_STEP, Operand, Plan, make_plan
-from bpcompile.emit.c.contraction_tiles import FAMILIES, tiles_of
+from bpcompile.emit.c.contraction_tiles import FAMILIES, joined, tiles_across, tiles_of
 from bpcompile.emit.c.equations import equations
 from bpcompile.emit.c.kernel_text import Arguments, KernelText, Phase, mangled
 from bpcompile.emit.c.limits import DEFAULTS, Limits
@@ -57,20 +58,29 @@ def emit_contraction(
     written = {s.target for s in (kernel.statement, *kernel.epilogue)} - kernel.local
     writer = ExpressionWriter(dtype, Arguments(tensors, places, written))
     writer.local.update({t: _local_memory(tensors[t]) for t in sorted(kernel.local)})
+    copy = kernel.across.copy if kernel.across else None
+    if copy:
+        writer.local[copy.target] = own_copy(writer, places[copy.target].strides, tensors[copy.target].shape)
     plan = make_plan(kernel, writer, limits)
-    if any(count(axes)[1] for axes in (plan.rows, plan.columns, plan.depth)):
+    if kernel.across or any(count(axes)[1] for axes in (plan.rows, plan.columns, plan.depth)):
         writer.arguments.n()
+    across = across_data(kernel, writer)
     data, needed = _template_data(plan, writer)
-    body = environment().get_template("c/contraction_kernel.j2").render(data)
+    body = environment().get_template("c/contraction_kernel.j2").render(data, across=across)
+    units, tiles = _units_text(plan), tiles_of(plan, str(data["family"]), dtype)
+    if across:
+        units = f"(BP_ACROSS(n, {across.gain}) ? BP_PARTS(n, LANES) * {across.lines} : {units})"
+        needed += [part for part in ("tables", "across") if part not in needed]
+        tiles = joined(tiles, tiles_across(across.rows, dtype))
     return KernelText(
         name,
         writer.arguments.in_order(),
-        (Phase(body, _units_text(plan), _work_text(plan)),),
+        (Phase(body, units, _work_text(plan)),),
         equations(kernel),
         tuple(writer.names),
         (*(_helper(part) for part in needed), *writer.helpers),
         tuple(part for part in needed if part in FAMILIES),
-        tiles_of(plan, str(data["family"]), dtype),
+        tiles,
         _dot_depth(plan),
     )
 
@@ -101,6 +111,7 @@ def _local_memory(tensor: Tensor) -> Memory:
 def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, object], list[str]]:
     root = Scope(writer)
     unit, outer_lines = _outer_scope(plan, root)
+    copy = plan.kernel.across.copy if plan.kernel.across else None
     left = _operand_text(plan, plan.left, unit)
     panels = writer.arguments.pointer(plan.kernel.panels) if reads_panels(plan) else ""
     if panels:
@@ -129,7 +140,8 @@ def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, obje
         "finish": finish,
         "finish_back": finish_back,
         "halo": _halo_lines(plan),
-        "right_fixed": not any(plan.right.form.factor(a) for a in plan.outer),
+        "right_fixed": not copy and not any(plan.right.form.factor(a) for a in plan.outer),
+        "copy": copied_example(copy, writer, unit, plan.outer) if copy else None,
         "width": _width_text(plan),
         "strips": _strips_text(plan, "columns"),
         "pieces": plan.pieces,

@@ -186,18 +186,18 @@ class Plan:
 
 def make_plan(kernel: Contraction, writer: ExpressionWriter, limits: Limits = DEFAULTS) -> Plan:
     """Decide how to compute a contraction."""
-    plan = _draft(kernel, writer, turned=False)
+    plan = draft(kernel, writer)
     if _turns(plan):
-        plan = _draft(kernel, writer, turned=True)
+        plan = draft(kernel, writer, turned=True)
     elif _far_apart(plan):
-        turned = _draft(kernel, writer, turned=True)
+        turned = draft(kernel, writer, turned=True)
         if _turns_back(plan, turned):
             rows = ordered(plan.columns, (plan.right.form,))
             plan = replace(turned, rows=rows, outer=plan.outer, stored=replace(plan, direct=False), direct=False)
     return _with_halo(_with_tiles(replace(plan, limits=limits)))
 
 
-def _draft(kernel: Contraction, writer: ExpressionWriter, turned: bool) -> Plan:
+def draft(kernel: Contraction, writer: ExpressionWriter, turned: bool = False) -> Plan:
     """Which axes are rows, columns and depth, in which order; tiles are decided later."""
     host = _host(kernel, writer)
     target = address_form(host, writer.layout(host.value[0])[0])
@@ -349,7 +349,7 @@ def _products(plan: Plan, halo: Halo, vectors: int) -> float:
     for column in range(0, columns, width):
         last = min(column + width, columns) - 1
         rows = range(column // row, last // row + 1)
-        kept = [k for k in range(extent) if any(halo.low <= h + halo.sign * k < halo.high for h in rows)]
+        kept = {k for h in rows for k in halo.met(h)}
         left += (last + 1 - column) * len(kept)
     return left / (columns * extent) * STRIP_COST[vectors]
 

@@ -71,6 +71,14 @@ def tiles_of(plan: Plan, family: str, dtype: str) -> Tiles:
     )
 
 
+def tiles_across(rows: int, dtype: str) -> Tiles:
+    """Give the tiles of a contraction whose lanes run across examples: where vectors are long, see BP_ACROSS."""
+    return tuple(
+        frozenset(("tables", h, 1) for h in {min(rows, file.rows), rows % file.rows} if h and max(file.lanes(dtype)) >= 8)
+        for file in REGISTER_FILES
+    )
+
+
 def _tiles(plan: Plan, family: str, file: RegisterFile, lanes: int) -> Iterator[Tile]:
     rows, batch = count(plan.rows)
     dot = plan.dot and not reads_panels(plan)

@@ -23,7 +23,7 @@ def equations(kernel: Kernel) -> tuple[str, ...]:
     if isinstance(kernel, Pack):
         return (f"{kernel.contraction.right.value[0]} in panels",)
     if isinstance(kernel, Contraction):
-        return tuple(str(s) for s in (kernel.statement, *kernel.epilogue))
+        return tuple(str(s) for s in kernel_statements(kernel))
     return tuple(equation_text(s) for s in kernel.statements)
 
 

@@ -11,7 +11,8 @@ from collections.abc import Hashable, Mapping
 from bpcompile.emit.c.kernel_text import element_type
 from bpcompile.nodes.likeness import Shapes
 from bpcompile.nodes.statements import Tensor
-from bpcompile.program.schedule_types import Clear, Contraction, Kernel, Pack, Place
+from bpcompile.program.memory import kernel_statements
+from bpcompile.program.schedule_types import Across, Clear, Contraction, Kernel, Pack, Place
 
 
 def kernel_shape(
@@ -25,11 +26,12 @@ def kernel_shape(
         shapes.tensor(kernel.tensor)
     elif isinstance(kernel, Contraction | Pack):
         product = kernel.contraction if isinstance(kernel, Pack) else kernel
-        for s in (product.statement, *product.epilogue):
+        for s in kernel_statements(product):
             shapes.statement(s)
         sides = (shapes.expression(product.left), shapes.expression(product.right))
         panels = (shapes.tensor(kernel.panels),) if kernel.panels else ()
-        own = (*sides, product.batch, product.rows, product.columns, product.depth, panels, product.halo)
+        across = _across(product.across, shapes)
+        own = (*sides, product.batch, product.rows, product.columns, product.depth, panels, product.halo, across)
         local = product.local
     else:
         for s in kernel.statements:
@@ -39,3 +41,10 @@ def kernel_shape(
     names = tuple(shapes.tensors)
     memory = [(tensors[t].shape, places[t].strides, element_type(tensors[t], places[t]), t in local) for t in names]
     return shapes.shape(type(kernel).__name__, own, *memory), names
+
+
+def _across(across: Across | None, shapes: Shapes) -> Hashable:
+    """What the text takes from it; the copy is among the kernel's statements."""
+    if across is None:
+        return None
+    return shapes.expression(across.source), across.line, across.along, across.beside, across.copy is None, across.gain
