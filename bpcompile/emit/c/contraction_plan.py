@@ -53,7 +53,7 @@ MOST_PRODUCTS: Final = 0.985
 """The part of the products up to which leaving out those with a halo is worth another order of depths."""
 ONCE_DEPTHS: Final = 1024
 """Depths whose addresses are found once for all units of work, and not block by block."""
-RUN_BLOCK: Final = 2048
+RUN_BLOCK: Final = 1024
 """Depths that are summed along runs before the lanes are added up."""
 LARGE_ROWS: Final = 480
 """Rows of the left operand that stay in the second-level cache with a block of their depth."""
