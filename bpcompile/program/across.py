@@ -125,7 +125,7 @@ def _case(
         or first is not source.args[0] or first.op != "axis" or first.value.extent is not None
         or any(t.op != "axis" for form in forms for t, _ in form.terms)
         or last.op != "axis" or last.value not in columns or forms[-1].coefficient(last) != 1
-        or len({a for h in bounds for a in (h.outer, h.inner)}) < 2 * len(bounds)
+        or len({a for h in bounds for a in (h.outer, h.inner) if a.extent != 1}) < 2 * len(bounds)
     ):  # fmt: skip
         return None
     along = next((h for h in bounds if h.outer == last.value), None)
