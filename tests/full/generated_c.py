@@ -29,7 +29,7 @@ from tests.portable.verdicts import COMPILERS, SMALL, computes, needs, stays_ins
 
 DOCS = Path(__file__).parents[2] / "docs"
 DTYPES = ("float32", "float64")
-BATCHES = (1, 2, 3, 5, 7, 17)
+BATCHES = (1, 2, 3, 5, 7, 12, 17)
 FIRST_SEED = 400
 PAGE = """\
 # Generated C: what it was put through
