@@ -95,8 +95,15 @@ def _simple_forms(forms: Iterable[Terms]) -> list[Terms] | None:
         if parts is None:
             return None
         multiples, left = parts
-        simple += [((t, 1),) for t, _ in left] if multiples else [form]
+        simple += _by_factor(left) if multiples else [form]
     return simple
+
+
+def _by_factor(terms: Terms) -> Iterator[Terms]:
+    """Forms of terms that have the same factor but for the sign: ``36*o + w - q`` is made of ``o`` and ``w - q``."""
+    for factor in dict.fromkeys(abs(c) for _, c in terms):
+        form = Affine(0, tuple((t, c // factor) for t, c in terms if abs(c) == factor))
+        yield _direction(form, ())[0]
 
 
 def _parts(form: Terms, simple: Iterable[Terms]) -> tuple[list[tuple[Terms, int]], Terms] | None:
@@ -194,8 +201,9 @@ def _over_new_axes(
             own, sign = _direction(form, fixed)
             bound = {t for t, _ in own}
             rest = tuple((go(t) if t.op in ("load", *DIVISIONS) else t, c) for t, c in form.terms if t not in bound)
-            multiples, _ = _parts(own, values) or ([], ())
-            places = [(*values[simple], sign * factor) for simple, factor in multiples]
+            parts = _parts(own, values)
+            assert parts is not None and not parts[1], f"{x} is not made of the forms of its expression"
+            places = [(*values[simple], sign * factor) for simple, factor in parts[0]]
             constant = form.constant + sum(factor * low for _, low, factor in places)
             return from_affine(Affine(constant, (*((axis(new), factor) for new, _, factor in places), *rest)))
         args = tuple(go(a) for a in x.args)

@@ -69,6 +69,21 @@ def test_windows_of_a_flat_tensor_read_padded_copies_that_are_not_flat() -> None
     assert_equal_values(program, after)
 
 
+def test_what_is_left_of_a_flat_window_is_a_window() -> None:
+    """Rows have a guard, columns have none: ``w + q`` is found by the factor that both have."""
+    build = Builder({"n": None, "o": 3, "c": 2, "h": 8, "w": 4, "p": 3, "q": 3})
+    s = build.statement(
+        "d[n,c,h,w] = sum(where(p <= h and h - p < 6, g[n,36*o + 6*h - 6*p + w + q]*K[o,c,p,q], 0.0), o, p, q)"
+    )
+    shapes = {"g": (None, 108), "K": (3, 2, 3, 3), "d": (None, 2, 8, 4)}
+    roles = {"g": "input", "K": "parameter", "d": "output"}
+    program = Program("flat", {k: Tensor(k, shape, role=roles[k]) for k, shape in shapes.items()}, (s,), ("d",))
+    after = prepared(program)
+    assert contractions(after) == ["d"]
+    assert after.tensors["g_padded"].shape == (None, 3, 10, 6)
+    assert_equal_values(program, after)
+
+
 def test_the_recurrent_product_is_a_contraction() -> None:
     program = prepared(networks.recurrent())
     assert {"g", "r", "q", "U_bar", "W_bar", "x_bar"} <= set(contractions(program))
