@@ -26,6 +26,8 @@ LANES: Final = 16
 """Lanes for which costs are estimated: they count operations on vectors, for one example."""
 MOST_ELEMENTS: Final = 4096
 """The most elements of an example: those of all lanes, 64 bytes for each, stay in the second-level cache."""
+MOST_COPIED: Final = 8192
+"""The most elements of a padded copy that a kernel makes for itself, on the stack."""
 MOST_DEPTHS: Final = 6144
 """The most addresses along the depth, for all windows on a line together."""
 MOST_SUMS: Final = 2048
@@ -62,7 +64,7 @@ def across_examples(program: Program, steps: Sequence[ScheduledStep]) -> tuple[S
     """
     padded, own = _padded(program)
     changed = [_across(step, padded, own, program.tensors) if isinstance(step, Contraction) else step for step in steps]
-    taken = {s.across.copy.target for s in changed if isinstance(s, Contraction) and s.across and s.across.copy}
+    taken = {s.copy.target for s in changed if isinstance(s, Contraction) and s.copy}
     kept = (_without(step, taken) if isinstance(step, Nest) else step for step in changed)
     return tuple(step for step in kept if not isinstance(step, Nest) or step.statements)
 
@@ -84,7 +86,7 @@ def _padded(program: Program) -> tuple[Mapping[str, Statement], frozenset[str]]:
         name
         for name, source in sources.items()
         if source is not None and len(writers.get(source.value[0], ())) <= 1
-        and program.tensors[name].role == "temporary" and users[name] == 2
+        and program.tensors[name].role == "temporary" and users[name] == 2 and elements(program.tensors[name]) <= MOST_COPIED
     )  # fmt: skip
     return padded, frozenset(own)
 

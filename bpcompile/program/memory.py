@@ -40,8 +40,7 @@ Interval = tuple[int, int]
 def kernel_statements(kernel: Kernel) -> tuple[Statement, ...]:
     """The statements of a kernel in the order in which they run."""
     if isinstance(kernel, Contraction):
-        copy = (kernel.across.copy,) if kernel.across and kernel.across.copy else ()
-        return (*copy, kernel.statement, *kernel.epilogue)
+        return (*((kernel.copy,) if kernel.copy else ()), kernel.statement, *kernel.epilogue)
     return kernel.statements if isinstance(kernel, Nest) else ()
 
 
@@ -97,8 +96,7 @@ def _localized(kernel: Kernel, tensors: Mapping[str, Tensor], users: Mapping[str
 
 def _own_copy(kernel: Nest | Contraction) -> tuple[str, ...]:
     """The padded copy that a contraction makes for itself, of one example at a time."""
-    across = kernel.across if isinstance(kernel, Contraction) else None
-    return (across.copy.target,) if across and across.copy else ()
+    return (kernel.copy.target,) if isinstance(kernel, Contraction) and kernel.copy else ()
 
 
 def _groups(name: str, kernel: Nest | Contraction) -> set[int]:

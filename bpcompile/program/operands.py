@@ -202,8 +202,10 @@ def _over_new_axes(
             bound = {t for t, _ in own}
             rest = tuple((go(t) if t.op in ("load", *DIVISIONS) else t, c) for t, c in form.terms if t not in bound)
             parts = _parts(own, values)
-            assert parts is not None and not parts[1], f"{x} is not made of the forms of its expression"
-            places = [(*values[simple], sign * factor) for simple, factor in parts[0]]
+            assert parts is not None, f"{x} is not made of the forms of its expression"
+            multiples, left = parts
+            assert not left, f"{x} is not made of the forms of its expression"
+            places = [(*values[simple], sign * factor) for simple, factor in multiples]
             constant = form.constant + sum(factor * low for _, low, factor in places)
             return from_affine(Affine(constant, (*((axis(new), factor) for new, _, factor in places), *rest)))
         args = tuple(go(a) for a in x.args)

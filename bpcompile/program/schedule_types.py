@@ -120,6 +120,11 @@ class Contraction:
     halo: Halo | None = None
     across: Across | None = None
 
+    @property
+    def copy(self) -> Statement | None:
+        """What defines the padded copy of an operand that the kernel makes for itself."""
+        return self.across.copy if self.across else None
+
 
 @dataclass(frozen=True, slots=True)
 class Clear:

@@ -140,6 +140,20 @@ def test_padded_copies_leave_the_arena() -> None:
     assert copies and all(scheduled.places[name].region == "local" for name in copies)
 
 
+def test_large_padded_copies_stay_in_the_arena(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel's own copy lies on the stack."""
+    monkeypatch.setattr("bpcompile.program.across.MOST_COPIED", 700)
+    program = program_of("valid windows")
+    scheduled = schedule(program)
+    regions = {p.region for name, p in scheduled.places.items() if "padded" in name}
+    assert across(program) and not any(a.copy for a in across(program)) and regions == {"batch"}
+    for n in (3, 17):
+        arrays = random_inputs(program, n)
+        got = Caller(module(program, "float64")).run("value_and_grad", arrays, n)
+        for key, value in reference("valid windows")(arrays).items():
+            np.testing.assert_allclose(got[key], value, rtol=1e-12, atol=1e-12, err_msg=key)
+
+
 def test_large_images_keep_their_lanes() -> None:
     layers = [bp.Conv2D(16, 3, padding=1, activation="relu"), bp.Conv2D(16, 3, padding=1)]
     program = lower(analyze(network(layers, (3, 32, 32))), ("parameters",), None).gradient

@@ -263,7 +263,7 @@ def _run_kernel(
 
 def _copied(machine: Interpreter, kernel: Contraction, local: dict[Any, Number]) -> Callable[[Env], Mapping[Any, Number]]:
     """The padded copy of the example at which a contraction is: it has room for one."""
-    copy = kernel.across.copy if kernel.across else None
+    copy = kernel.copy
     batch = next((a for a in kernel.statement.axes if a.extent is None), None)
     kept: dict[int, dict[Any, Number]] = {}
 

@@ -15,7 +15,7 @@ from functools import cache
 
 from bpcompile.emit.c.access import index_text, offset
 from bpcompile.emit.c.affine import Affine
-from bpcompile.emit.c.contraction_across import across_data, copied_example, own_copy
+from bpcompile.emit.c.contraction_across import across_text, copied_example, own_copy
 from bpcompile.emit.c.contraction_axes import count, count_text, digits, odometer, offset_text, single_stride, spans
 from bpcompile.emit.c.contraction_epilogue import finish_tile
 from bpcompile.emit.c.contraction_example import one_row
@@ -58,13 +58,12 @@ def emit_contraction(
     written = {s.target for s in (kernel.statement, *kernel.epilogue)} - kernel.local
     writer = ExpressionWriter(dtype, Arguments(tensors, places, written))
     writer.local.update({t: _local_memory(tensors[t]) for t in sorted(kernel.local)})
-    copy = kernel.across.copy if kernel.across else None
-    if copy:
+    if copy := kernel.copy:
         writer.local[copy.target] = own_copy(writer, places[copy.target].strides, tensors[copy.target].shape)
     plan = make_plan(kernel, writer, limits)
     if kernel.across or any(count(axes)[1] for axes in (plan.rows, plan.columns, plan.depth)):
         writer.arguments.n()
-    across = across_data(kernel, writer)
+    across = across_text(kernel, writer)
     data, needed = _template_data(plan, writer)
     body = environment().get_template("c/contraction_kernel.j2").render(data, across=across)
     units, tiles = _units_text(plan), tiles_of(plan, str(data["family"]), dtype)
@@ -111,7 +110,7 @@ def _local_memory(tensor: Tensor) -> Memory:
 def _template_data(plan: Plan, writer: ExpressionWriter) -> tuple[dict[str, object], list[str]]:
     root = Scope(writer)
     unit, outer_lines = _outer_scope(plan, root)
-    copy = plan.kernel.across.copy if plan.kernel.across else None
+    copy = plan.kernel.copy
     left = _operand_text(plan, plan.left, unit)
     panels = writer.arguments.pointer(plan.kernel.panels) if reads_panels(plan) else ""
     if panels:

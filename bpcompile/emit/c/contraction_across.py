@@ -60,6 +60,8 @@ def copied_example(copy: Statement, writer: ExpressionWriter, unit: Scope, outer
 class AcrossText:
     """What the text of lanes across examples is made of.
 
+    ``rows`` are those of the other operand, ``row_step`` apart from ``left`` on; an ``example`` has so many elements, and those
+    of a vector begin at ``source``. ``position`` is that of a place on a line in its example. ``finish`` stores a row of sums.
     ``lines`` positions beside a line, ``line`` positions on it; ``kinds`` holds the kind of window of each of these, ``froms``
     and ``tos`` which part of the window a kind is, where they differ. ``beside`` are names and values of axes beside the line,
     ``depth`` loops that fill the tables, of ``parts`` parts each: ``near`` to ``far`` are met.
@@ -88,7 +90,7 @@ class AcrossText:
     finish: tuple[str, ...]
 
 
-def across_data(kernel: Contraction, writer: ExpressionWriter) -> AcrossText | None:
+def across_text(kernel: Contraction, writer: ExpressionWriter) -> AcrossText | None:
     """What the template needs for lanes across examples; nothing where the rows of the other operand lie apart."""
     across = kernel.across
     if across is None:
@@ -96,7 +98,7 @@ def across_data(kernel: Contraction, writer: ExpressionWriter) -> AcrossText | N
     plan = draft(kernel, writer)
     tensor = across.source.value[0]
     row_step = single_stride(plan.left_rows)
-    if plan.right.tensor != (across.copy.target if across.copy else tensor) or row_step is None:
+    if plan.right.tensor != (kernel.copy.target if kernel.copy else tensor) or row_step is None:
         return None
     form = address_form(across.source, writer.layout(tensor)[0])
     batch = across.source.args[0].value
